@@ -1,0 +1,2 @@
+//! The `kora-bench` binary.
+fn main() {}

@@ -1,0 +1,2 @@
+//! The `kora` binary.
+fn main() {}
