@@ -1,0 +1,142 @@
+//! Change records: what one write did, as an effect.
+//!
+//! Every mutation of data yields exactly one [`Change`] per key (or per database) it touched. A change is
+//! the *effect*, never the request: a relative expiry is absolute, `INCRBYFLOAT` is a [`Change::Set`],
+//! a lazily expired key is a [`Change::Delete`]. So a change can be applied to another shard, written to a
+//! log or pushed to a reader without the command that made it, and replaying the changes onto an
+//! empty shard gives the same data (a property test holds the engine to that).
+//!
+//! Changes borrow: making one costs a few stores. [`Changes`] counts them and hands each to the sinks that
+//! are attached; with none attached nothing is copied.
+
+/// Milliseconds since the Unix epoch.
+pub type UnixMs = u64;
+
+/// A value inside a change: an integer stays an integer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChangeValue<'a> {
+    /// An integer value; its text is its decimal form.
+    Int(i64),
+    /// A string of bytes.
+    Bytes(&'a [u8]),
+}
+
+/// Why a key went away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum DeleteReason {
+    /// A command removed it (DEL, GETDEL, the source of a RENAME, an expiry in the past).
+    Command = 0,
+    /// Its time to live ran out.
+    Expired = 1,
+    /// Memory was short.
+    Evicted = 2,
+}
+
+/// One logical mutation of one key or of one database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change<'a> {
+    /// The key holds this value now, with this expiry, whatever it was before.
+    Set {
+        /// Database index.
+        db: u16,
+        /// The key.
+        key: &'a [u8],
+        /// Its whole new value.
+        value: ChangeValue<'a>,
+        /// Absolute expiry, or none.
+        expire_at: Option<UnixMs>,
+    },
+    /// These bytes were added at the end of the key's value; its expiry is as it was.
+    Append {
+        /// Database index.
+        db: u16,
+        /// The key.
+        key: &'a [u8],
+        /// The added bytes.
+        tail: &'a [u8],
+    },
+    /// These bytes replaced what was at `offset`; a gap before it reads as zero bytes.
+    SetRange {
+        /// Database index.
+        db: u16,
+        /// The key.
+        key: &'a [u8],
+        /// Byte offset of the first replaced byte.
+        offset: u32,
+        /// The new bytes.
+        bytes: &'a [u8],
+    },
+    /// Only the expiry changed. `None` means that the key does not expire any more.
+    Expire {
+        /// Database index.
+        db: u16,
+        /// The key.
+        key: &'a [u8],
+        /// Absolute expiry, or none.
+        expire_at: Option<UnixMs>,
+    },
+    /// The key is gone.
+    Delete {
+        /// Database index.
+        db: u16,
+        /// The key.
+        key: &'a [u8],
+        /// Why.
+        reason: DeleteReason,
+    },
+    /// Every key of the database is gone (on this shard; FLUSHALL makes one of these per database).
+    FlushDb {
+        /// Database index.
+        db: u16,
+    },
+    /// Two databases changed places.
+    SwapDb {
+        /// Database index.
+        a: u16,
+        /// The other database's index.
+        b: u16,
+    },
+}
+
+/// Receives every change of a shard, in the order in which they happened.
+pub trait ChangeSink {
+    /// `sequence` counts the shard's changes from 1 without a gap.
+    fn change(&mut self, sequence: u64, change: &Change<'_>);
+}
+
+/// The shard's stream of changes: a counter, and whoever listens.
+#[derive(Default)]
+pub struct Changes {
+    /// How many changes this shard has made since it was created.
+    sequence: u64,
+    /// Attached sinks. Nearly always empty or one long; asked once per change.
+    sinks: Vec<Box<dyn ChangeSink>>,
+}
+
+impl Changes {
+    /// The number of the latest change; 0 before the first.
+    pub fn sequence(&self) -> u64 {
+        self.sequence
+    }
+
+    /// Attaches a sink. It sees the changes made from now on.
+    pub fn attach(&mut self, sink: Box<dyn ChangeSink>) {
+        self.sinks.push(sink);
+    }
+
+    #[inline]
+    pub(crate) fn emit(&mut self, change: Change<'_>) {
+        self.sequence += 1;
+        if !self.sinks.is_empty() {
+            self.deliver(&change);
+        }
+    }
+
+    #[cold]
+    fn deliver(&mut self, change: &Change<'_>) {
+        for sink in &mut self.sinks {
+            sink.change(self.sequence, change);
+        }
+    }
+}
