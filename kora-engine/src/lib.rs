@@ -1,9 +1,16 @@
 //! One shard of Kora: a pure state machine.
 //!
-//! `Shard::apply(now, command, reply)`: same input, same state, same bytes. No I/O, no async, no clock and no
-//! randomness of its own; time and random numbers come in as arguments. The server, the embedded library,
-//! log replay and the simulator all run this code.
+//! `Shard::apply`: same input, same state, same bytes. No I/O, no async, no clock and no randomness of
+//! its own; time and seeds come in as arguments. The server, the embedded library, log replay and the simulator
+//! all run this code.
+//!
+//! A command finds its row in the `command` table, its handler in `commands/` gets an `Exec`, reads and
+//! writes through the `keyspace` (the apply path, which makes the [`change`] records), and answers to a
+//! [`reply::Reply`] sink.
 
+pub mod args;
 pub mod change;
 pub mod error;
+pub mod limits;
 pub mod reply;
+pub mod slot;

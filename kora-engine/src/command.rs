@@ -1,0 +1,537 @@
+//! The command table: the only place that knows a command's name, arity, flags, key positions, categories,
+//! documentation and handler.
+//!
+//! Each family's file in `commands/` holds its rows beside its handlers; [`registry`] joins them once. Parsing,
+//! routing, COMMAND and its subcommands, statistics and the reference page all read the same rows. A new command
+//! is one row and one function.
+//!
+//! A row's `syntax` is the argument part of the manual line (`key value [NX | XX] [GET]`), from which COMMAND DOCS
+//! derives its argument tree (see `syntax.rs`).
+
+use crate::error::Error;
+use crate::exec::{Exec, Flow};
+use crate::reply::Reply;
+use bitflags::bitflags;
+use std::sync::OnceLock;
+
+bitflags! {
+    /// What a command does, in Redis's terms; COMMAND INFO prints them.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub struct Flags: u32 {
+        /// May modify data.
+        const WRITE = 1 << 0;
+        /// Only reads data.
+        const READONLY = 1 << 1;
+        /// Refused when memory is short.
+        const DENYOOM = 1 << 2;
+        /// An operator's command.
+        const ADMIN = 1 << 3;
+        /// Publishes or subscribes.
+        const PUBSUB = 1 << 4;
+        /// Not allowed in scripts.
+        const NOSCRIPT = 1 << 5;
+        /// May block the connection.
+        const BLOCKING = 1 << 6;
+        /// Allowed while data is being loaded.
+        const LOADING = 1 << 7;
+        /// Allowed when data may be stale.
+        const STALE = 1 << 8;
+        /// Not shown to MONITOR.
+        const SKIP_MONITOR = 1 << 9;
+        /// Not kept in the slow log.
+        const SKIP_SLOWLOG = 1 << 10;
+        /// O(1) or O(log n).
+        const FAST = 1 << 11;
+        /// Allowed before AUTH.
+        const NO_AUTH = 1 << 12;
+        /// Not allowed inside MULTI.
+        const NO_MULTI = 1 << 13;
+        /// Allowed while a script blocks the server.
+        const ALLOW_BUSY = 1 << 14;
+        /// Key positions depend on the arguments.
+        const MOVABLEKEYS = 1 << 15;
+        /// Not allowed during an asynchronous load.
+        const NO_ASYNC_LOADING = 1 << 16;
+    }
+}
+
+bitflags! {
+    /// ACL categories beyond those that follow from [`Flags`].
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub struct Categories: u32 {
+        /// `@keyspace`
+        const KEYSPACE = 1 << 0;
+        /// `@string`
+        const STRING = 1 << 1;
+        /// `@connection`
+        const CONNECTION = 1 << 2;
+        /// `@dangerous` (ADMIN implies it)
+        const DANGEROUS = 1 << 3;
+        /// `@read` (READONLY implies it)
+        const READ = 1 << 4;
+        /// `@write` (WRITE implies it)
+        const WRITE = 1 << 5;
+    }
+}
+
+bitflags! {
+    /// What a command does to the keys of one key specification; COMMAND GETKEYSANDFLAGS prints them.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub struct KeyFlags: u16 {
+        /// Reads the value.
+        const RO = 1 << 0;
+        /// Reads and writes it.
+        const RW = 1 << 1;
+        /// Overwrites it.
+        const OW = 1 << 2;
+        /// Removes it.
+        const RM = 1 << 3;
+        /// Returns or copies user data.
+        const ACCESS = 1 << 4;
+        /// May change user data according to the old one.
+        const UPDATE = 1 << 5;
+        /// May add user data.
+        const INSERT = 1 << 6;
+        /// May delete user data.
+        const DELETE = 1 << 7;
+        /// Access depends on the arguments.
+        const VARIABLE_FLAGS = 1 << 8;
+    }
+}
+
+/// Where keys stand in the arguments: from `first` to `last` (negative counts from the end) every `step`.
+#[derive(Debug, Clone, Copy)]
+pub struct KeySpec {
+    /// What happens to these keys.
+    pub flags: KeyFlags,
+    /// Index of the first key; the command's name is 0 (a subcommand's is 1).
+    pub first: u8,
+    /// Index of the last key relative to the arguments: -1 is the last argument.
+    pub last: i8,
+    /// Distance from one key to the next.
+    pub step: u8,
+}
+
+impl KeySpec {
+    /// One key at `index`.
+    pub const fn one(index: u8, flags: KeyFlags) -> KeySpec {
+        KeySpec { flags, first: index, last: index as i8, step: 1 }
+    }
+
+    /// Keys from `first` to `last` every `step`.
+    pub const fn range(first: u8, last: i8, step: u8, flags: KeyFlags) -> KeySpec {
+        KeySpec { flags, first, last, step }
+    }
+
+    /// The argument indexes of the keys of a command of `argc` arguments.
+    pub fn positions(&self, argc: usize) -> impl Iterator<Item = usize> {
+        let last = if self.last < 0 {
+            argc.saturating_sub(self.last.unsigned_abs() as usize)
+        } else {
+            (self.last as usize).min(argc.saturating_sub(1))
+        };
+        (self.first as usize..=last).step_by(self.step as usize)
+    }
+}
+
+/// Documentation groups, in Redis's names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Group {
+    /// Any type's keys.
+    Generic,
+    /// Strings.
+    String,
+    /// The connection itself.
+    Connection,
+    /// The server.
+    Server,
+    /// Cluster topology.
+    Cluster,
+}
+
+impl Group {
+    /// The name that COMMAND DOCS prints.
+    pub fn name(self) -> &'static str {
+        match self {
+            Group::Generic => "generic",
+            Group::String => "string",
+            Group::Connection => "connection",
+            Group::Server => "server",
+            Group::Cluster => "cluster",
+        }
+    }
+}
+
+/// A function that executes a command on one shard.
+///
+/// It either returns an error, having written nothing to the reply, or writes exactly one reply.
+pub type Handler = fn(&mut Exec<'_>, &mut dyn Reply) -> Result<Flow, Error>;
+
+/// How the replies of several shards become one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Merge {
+    /// Integers are added.
+    Sum,
+    /// Arrays of one element per key are put back into the order of the keys.
+    Gather,
+    /// Arrays are joined, in shard order.
+    Concat,
+    /// All said OK.
+    AllOk,
+}
+
+/// Multi-key commands that need more than one round when their keys are on several shards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Coordinated {
+    /// MSETNX: all or nothing.
+    MsetNx,
+    /// RENAME.
+    Rename,
+    /// RENAMENX.
+    RenameNx,
+    /// COPY.
+    Copy,
+    /// LCS.
+    Lcs,
+}
+
+/// What to do when the keys of a command are on several shards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Spread {
+    /// It has one key: cannot happen.
+    OneKey,
+    /// Each shard gets the command with its own keys (and the arguments up to the next key); replies merge.
+    Split(Merge),
+    /// The connection's executor coordinates several rounds.
+    Coordinate(Coordinated),
+}
+
+/// Where and how a command runs.
+#[derive(Clone, Copy)]
+pub enum Run {
+    /// On the shard that owns its keys.
+    Keys(Handler, Spread),
+    /// On every shard, replies merged.
+    Everywhere(Handler, Merge),
+    /// On the shard that the cursor in argument 1 names (SCAN).
+    ByCursor(Handler),
+    /// In the network layer, which has the connections, the configuration and the statistics.
+    Server(ServerCommand),
+    /// Only its subcommands run.
+    Container,
+}
+
+/// Commands that the network layer executes.
+#[allow(missing_docs)] // the names are those of the commands
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ServerCommand {
+    Ping,
+    Echo,
+    Auth,
+    Hello,
+    Select,
+    Quit,
+    Reset,
+    Time,
+    RandomKey,
+    ClientCaching,
+    ClientId,
+    ClientInfo,
+    ClientList,
+    ClientKill,
+    ClientGetName,
+    ClientSetName,
+    ClientSetInfo,
+    ClientReply,
+    ClientPause,
+    ClientUnpause,
+    ClientNoEvict,
+    ClientNoTouch,
+    ClientUnblock,
+    Command,
+    CommandCount,
+    CommandList,
+    CommandInfo,
+    CommandDocs,
+    CommandGetKeys,
+    CommandGetKeysAndFlags,
+    ConfigGet,
+    ConfigSet,
+    ConfigResetStat,
+    ConfigRewrite,
+    Info,
+    Shutdown,
+    DebugSleep,
+    LatencyHistogram,
+    LatencyLatest,
+    LatencyHistory,
+    LatencyReset,
+    LatencyDoctor,
+    LatencyGraph,
+    SlowlogGet,
+    SlowlogLen,
+    SlowlogReset,
+    MemoryStats,
+    MemoryDoctor,
+    MemoryMallocStats,
+    MemoryPurge,
+    ClusterSlots,
+    ClusterShards,
+    ClusterNodes,
+    ClusterInfo,
+    ClusterMyId,
+    ClusterKeySlot,
+    ClusterCountKeysInSlot,
+    ClusterGetKeysInSlot,
+    ClusterLinks,
+    Readonly,
+    Readwrite,
+    Asking,
+    Lolwut,
+    /// `X HELP` of any container: the text is the container's `help` lines.
+    Help,
+}
+
+/// One row of the command table.
+#[derive(Clone, Copy)]
+pub struct CommandSpec {
+    /// Lower-case name; a subcommand's is its own word (`get` of `config`).
+    pub name: &'static str,
+    /// Number of arguments with the name; negative: at least that many.
+    pub arity: i8,
+    /// What it does.
+    pub flags: Flags,
+    /// ACL categories that the flags do not imply.
+    pub categories: Categories,
+    /// Where its keys are.
+    pub keys: &'static [KeySpec],
+    /// Documentation group.
+    pub group: Group,
+    /// First Redis version with it.
+    pub since: &'static str,
+    /// Cost.
+    pub complexity: &'static str,
+    /// One sentence.
+    pub summary: &'static str,
+    /// Arguments, as in a manual line.
+    pub syntax: &'static str,
+    /// Subcommands of a container.
+    pub subcommands: &'static [CommandSpec],
+    /// What executes it.
+    pub run: Run,
+}
+
+/// Defaults for rows: `CommandSpec { name: .., ..ROW }`.
+pub const ROW: CommandSpec = CommandSpec {
+    name: "",
+    arity: 0,
+    flags: Flags::empty(),
+    categories: Categories::empty(),
+    keys: &[],
+    group: Group::Generic,
+    since: "1.0.0",
+    complexity: "O(1)",
+    summary: "",
+    syntax: "",
+    subcommands: &[],
+    run: Run::Container,
+};
+
+/// A command as registered: its row, its number and its full name.
+pub struct Command {
+    /// The row.
+    pub spec: &'static CommandSpec,
+    /// Dense number from 0, for statistics arrays and for mail between executors.
+    pub id: u16,
+    /// `get`, or `config|get` for a subcommand.
+    pub full_name: String,
+    /// Numbers of its subcommands.
+    pub subcommands: Vec<u16>,
+    /// The container's number, for a subcommand.
+    pub parent: Option<u16>,
+}
+
+impl Command {
+    /// Whether `argc` arguments (name included) are acceptable.
+    #[inline]
+    pub fn accepts(&self, argc: usize) -> bool {
+        let arity = self.spec.arity as isize;
+        if arity >= 0 {
+            argc as isize == arity
+        } else {
+            argc as isize >= -arity
+        }
+    }
+
+    /// Whether it may modify data.
+    #[inline]
+    pub fn is_write(&self) -> bool {
+        self.spec.flags.contains(Flags::WRITE)
+    }
+}
+
+/// All commands, by number and by name.
+pub struct Registry {
+    commands: Vec<Command>,
+    /// Open addressing over the folded first and last bytes of the name; 0 is empty, else number + 1.
+    slots: Box<[u16; SLOTS]>,
+}
+
+/// Power of two, several times the number of top-level commands, so that a probe nearly always ends at once.
+const SLOTS: usize = 1024;
+
+/// The fold makes `GET`, `get` and `Get` the same and takes two loads; the name is compared afterwards.
+#[inline]
+fn slot_of(name: &[u8]) -> usize {
+    const FOLD: u64 = 0x2020_2020_2020_2020;
+    let n = name.len();
+    let (a, b) = if n >= 8 {
+        (
+            u64::from_le_bytes(name[..8].try_into().expect("8 bytes")),
+            u64::from_le_bytes(name[n - 8..].try_into().expect("8 bytes")),
+        )
+    } else if n >= 4 {
+        (
+            u32::from_le_bytes(name[..4].try_into().expect("4 bytes")) as u64,
+            u32::from_le_bytes(name[n - 4..].try_into().expect("4 bytes")) as u64,
+        )
+    } else if n >= 1 {
+        ((name[0] as u64) | ((name[n / 2] as u64) << 8) | ((name[n - 1] as u64) << 16), 0)
+    } else {
+        (0, 0)
+    };
+    let h = ((a | FOLD) ^ (b | FOLD).rotate_left(29) ^ (n as u64)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    (h >> 54) as usize & (SLOTS - 1)
+}
+
+impl Registry {
+    fn build() -> Registry {
+        let mut commands: Vec<Command> = Vec::new();
+        let mut slots = Box::new([0u16; SLOTS]);
+        for rows in crate::commands::FAMILIES {
+            for spec in rows.iter() {
+                let id = commands.len() as u16;
+                commands.push(Command {
+                    spec,
+                    id,
+                    full_name: spec.name.to_owned(),
+                    subcommands: Vec::new(),
+                    parent: None,
+                });
+                for sub in spec.subcommands {
+                    let sub_id = commands.len() as u16;
+                    commands.push(Command {
+                        spec: sub,
+                        id: sub_id,
+                        full_name: format!("{}|{}", spec.name, sub.name),
+                        subcommands: Vec::new(),
+                        parent: Some(id),
+                    });
+                    commands[id as usize].subcommands.push(sub_id);
+                }
+                let mut slot = slot_of(spec.name.as_bytes());
+                while slots[slot] != 0 {
+                    slot = (slot + 1) & (SLOTS - 1);
+                }
+                slots[slot] = id + 1;
+            }
+        }
+        Registry { commands, slots }
+    }
+
+    /// The top-level command of this name, in any case of letters.
+    #[inline]
+    pub fn find(&'static self, name: &[u8]) -> Option<&'static Command> {
+        let mut slot = slot_of(name);
+        loop {
+            let id = self.slots[slot];
+            if id == 0 {
+                return None;
+            }
+            let command = &self.commands[id as usize - 1];
+            if command.spec.name.as_bytes().eq_ignore_ascii_case(name) {
+                return Some(command);
+            }
+            slot = (slot + 1) & (SLOTS - 1);
+        }
+    }
+
+    /// The subcommand of `container` of this name, in any case of letters.
+    pub fn find_subcommand(&'static self, container: &Command, name: &[u8]) -> Option<&'static Command> {
+        container
+            .subcommands
+            .iter()
+            .map(|&id| &self.commands[id as usize])
+            .find(|c| c.spec.name.as_bytes().eq_ignore_ascii_case(name))
+    }
+
+    /// The command of this number. Panics when there is none: numbers come from this registry only.
+    #[inline]
+    pub fn by_id(&'static self, id: u16) -> &'static Command {
+        &self.commands[id as usize]
+    }
+
+    /// All commands and subcommands, in the order of their numbers.
+    pub fn all(&'static self) -> &'static [Command] {
+        &self.commands
+    }
+
+    /// The command that these arguments name, with its arity checked, or the error that Redis gives.
+    #[inline]
+    pub fn resolve(&'static self, argv: &[&[u8]]) -> Result<&'static Command, Error> {
+        let Some(command) = self.find(argv[0]) else { return Err(unknown_command(argv)) };
+        if command.subcommands.is_empty() || argv.len() < 2 {
+            if !command.accepts(argv.len()) {
+                return Err(Error::wrong_arity(&command.full_name));
+            }
+            return Ok(command);
+        }
+        self.resolve_subcommand(command, argv)
+    }
+
+    #[cold]
+    fn resolve_subcommand(
+        &'static self,
+        command: &'static Command,
+        argv: &[&[u8]],
+    ) -> Result<&'static Command, Error> {
+        match self.find_subcommand(command, argv[1]) {
+            Some(sub) if sub.accepts(argv.len()) => Ok(sub),
+            Some(sub) => Err(Error::wrong_arity(&sub.full_name)),
+            None => {
+                let mut text = b"ERR unknown subcommand '".to_vec();
+                text.extend_from_slice(&argv[1][..argv[1].len().min(128)]);
+                text.extend_from_slice(b"'. Try ");
+                text.extend_from_slice(command.spec.name.to_ascii_uppercase().as_bytes());
+                text.extend_from_slice(b" HELP.");
+                Err(Error::owned(text))
+            }
+        }
+    }
+}
+
+/// Redis's words, with the first arguments quoted up to 128 bytes in all.
+#[cold]
+fn unknown_command(argv: &[&[u8]]) -> Error {
+    let mut text = b"ERR unknown command '".to_vec();
+    text.extend_from_slice(&argv[0][..argv[0].len().min(128)]);
+    text.extend_from_slice(b"', with args beginning with: ");
+    let mut quoted = 0;
+    for arg in &argv[1..] {
+        if quoted >= 128 {
+            break;
+        }
+        let part = &arg[..arg.len().min(128 - quoted)];
+        text.push(b'\'');
+        text.extend_from_slice(part);
+        text.extend_from_slice(b"' ");
+        quoted += part.len() + 3;
+    }
+    Error::owned(text)
+}
+
+/// The command table, joined from the families on first use.
+pub fn registry() -> &'static Registry {
+    static REGISTRY: OnceLock<Registry> = OnceLock::new();
+    REGISTRY.get_or_init(Registry::build)
+}

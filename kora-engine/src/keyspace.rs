@@ -1,0 +1,487 @@
+//! The apply path: the only code that writes to the tables.
+//!
+//! A [`Keyspace`] owns the databases of one shard and keeps their tables private. Every method that changes data
+//! makes the [`Change`] that says so; so a log, change data capture, notifications and indexes cannot
+//! miss a write, whichever command made it. Reads expire lazily: a key past its time is removed (and the removal
+//! is a change) before anybody sees it.
+
+use crate::change::{Change, ChangeValue, Changes, DeleteReason, UnixMs};
+use crate::error::Error;
+use crate::limits::{CURSOR_POSITION_BITS, SLOTS};
+use crate::slot::Slot;
+use crate::table::{Entry, KeyHash, NewValue, OwnedEntry, Position, Remains, Table, TableMemory, ValueRef};
+
+/// Under which database, time and access rules a command sees the keys.
+#[derive(Debug, Clone, Copy)]
+pub struct View {
+    /// Database index, below the configured number.
+    pub db: u16,
+    /// The time of the command.
+    pub now: UnixMs,
+    /// Whether reads renew the access time (not under CLIENT NO-TOUCH, nor for TYPE, TTL, OBJECT and the like).
+    pub touch: bool,
+}
+
+impl View {
+    /// The same view, leaving access times alone.
+    pub fn untouched(self) -> View {
+        View { touch: false, ..self }
+    }
+
+    /// The same view of another database.
+    pub fn in_db(self, db: u16) -> View {
+        View { db, ..self }
+    }
+
+    /// 24-bit access clock: seconds, wrapping after 194 days, as Redis's LRU clock does.
+    #[inline]
+    fn clock(self) -> u32 {
+        ((self.now / 1000) & 0xFF_FFFF) as u32
+    }
+}
+
+/// A key with its hash: hashed once, used in every step of a command and in every database of the shard.
+#[derive(Clone, Copy)]
+pub struct Key<'a> {
+    /// The key itself.
+    pub bytes: &'a [u8],
+    hash: KeyHash,
+}
+
+/// What a write does to the expiry of the key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NewExpiry {
+    /// The key does not expire.
+    Clear,
+    /// As it was; a new key does not expire.
+    Keep,
+    /// At this time.
+    At(UnixMs),
+}
+
+/// Counters of one shard's keyspace, for INFO.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct KeyspaceStats {
+    /// Lookups by reading commands that found a key.
+    pub hits: u64,
+    /// Lookups by reading commands that found none.
+    pub misses: u64,
+    /// Keys removed because their time ran out.
+    pub expired: u64,
+    /// Of these, found by the sweep and not by an access.
+    pub expired_by_sweep: u64,
+}
+
+/// Keys and expiring keys of one database, for INFO keyspace.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct DbStats {
+    /// Number of keys, expired ones that were not yet found included.
+    pub keys: u64,
+    /// How many of them have an expiry.
+    pub expires: u64,
+}
+
+/// All databases of one shard.
+pub struct Keyspace {
+    /// Private on purpose: whoever could write here could skip the change.
+    dbs: Vec<Table>,
+    /// Every change passes through here.
+    pub changes: Changes,
+    /// Counters.
+    pub stats: KeyspaceStats,
+    /// Keys per slot, over all databases; only when executors present themselves as cluster nodes.
+    slot_counts: Option<Box<[u32]>>,
+    /// Dropped tables whose memory is freed in slices.
+    remains: Vec<Remains>,
+    /// Where the expiry sweep goes on: database and the table's own cursor.
+    sweep_db: usize,
+    sweep_cursor: u64,
+}
+
+impl Keyspace {
+    /// Empty databases. All hash with the same seed, so a key's hash holds in each.
+    pub fn new(databases: u16, seed: u64, count_slots: bool) -> Keyspace {
+        Keyspace {
+            dbs: (0..databases).map(|_| Table::new(seed)).collect(),
+            changes: Changes::default(),
+            stats: KeyspaceStats::default(),
+            slot_counts: count_slots.then(|| vec![0; SLOTS as usize].into_boxed_slice()),
+            remains: Vec::new(),
+            sweep_db: 0,
+            sweep_cursor: 0,
+        }
+    }
+
+    /// A key, hashed.
+    #[inline]
+    pub fn key<'k>(&self, bytes: &'k [u8]) -> Key<'k> {
+        Key { bytes, hash: self.dbs[0].hash(bytes) }
+    }
+
+    /// Asks the processor for the cache lines that a command on this key will need.
+    #[inline]
+    pub fn prefetch(&self, db: u16, key: &Key<'_>) {
+        self.dbs[db as usize].prefetch(key.hash);
+    }
+
+    // ---- reads -------------------------------------------------------------------------------------------
+
+    /// The entry of a live key, for a command that reads it: counts the hit or miss and renews the access time.
+    #[inline]
+    pub fn get(&mut self, view: View, key: &Key<'_>) -> Option<Entry<'_>> {
+        let Some(position) = self.live(view, key) else {
+            self.stats.misses += 1;
+            return None;
+        };
+        self.stats.hits += 1;
+        let table = &mut self.dbs[view.db as usize];
+        if view.touch {
+            table.touch(position, view.clock());
+        }
+        Some(table.entry(position))
+    }
+
+    /// The entry of a live key, for a command that is about to write: no counting, no access time.
+    #[inline]
+    pub fn peek(&mut self, view: View, key: &Key<'_>) -> Option<Entry<'_>> {
+        let position = self.live(view, key)?;
+        Some(self.dbs[view.db as usize].entry(position))
+    }
+
+    /// Whether the key is there and alive. Counts neither hit nor miss.
+    #[inline]
+    pub fn exists(&mut self, view: View, key: &Key<'_>) -> bool {
+        self.live(view, key).is_some()
+    }
+
+    /// Where a live key is; an expired one is removed first.
+    #[inline]
+    fn live(&mut self, view: View, key: &Key<'_>) -> Option<Position> {
+        let table = &self.dbs[view.db as usize];
+        let position = table.find(key.hash, key.bytes)?;
+        match table.entry(position).expire_at() {
+            Some(at) if at < view.now => {
+                self.expire(view.db, key);
+                None
+            }
+            _ => Some(position),
+        }
+    }
+
+    #[cold]
+    fn expire(&mut self, db: u16, key: &Key<'_>) {
+        self.stats.expired += 1;
+        self.delete(db, key, DeleteReason::Expired);
+    }
+
+    // ---- writes ------------------------------------------------------------------------------------------
+
+    /// Gives the key this value, whatever it was.
+    #[inline]
+    pub fn set(&mut self, view: View, key: &Key<'_>, value: NewValue<'_>, expiry: NewExpiry) {
+        let expire_at = match expiry {
+            NewExpiry::Clear => None,
+            NewExpiry::At(at) => Some(at),
+            NewExpiry::Keep => self.peek(view, key).and_then(|e| e.expire_at()),
+        };
+        self.changes.emit(Change::Set {
+            db: view.db,
+            key: key.bytes,
+            value: match &value {
+                NewValue::Int(n) => ChangeValue::Int(*n),
+                NewValue::Bytes(b) => ChangeValue::Bytes(b),
+                NewValue::Shared(b) => ChangeValue::Bytes(b),
+            },
+            expire_at,
+        });
+        let table = &mut self.dbs[view.db as usize];
+        let replaced = table.insert(key.hash, key.bytes, value, expire_at, view.clock());
+        if !replaced {
+            self.count_slot(key.bytes, 1);
+        }
+    }
+
+    /// Adds to the integer at the key (0 when it is missing) and keeps its expiry.
+    ///
+    /// # Errors
+    /// The value is not an integer, or the sum does not fit in 64 bits; nothing is changed.
+    pub fn add(&mut self, view: View, key: &Key<'_>, delta: i64) -> Result<i64, Error> {
+        let Some(position) = self.live(view, key) else {
+            self.set(view, key, NewValue::Int(delta), NewExpiry::Clear);
+            return Ok(delta);
+        };
+        let table = &mut self.dbs[view.db as usize];
+        let mut entry = table.entry_mut(position);
+        let old = match entry.value() {
+            ValueRef::Int(n) => n,
+            ValueRef::Bytes(text) => crate::args::parse_i64(text).ok_or(Error::NOT_INTEGER)?,
+            ValueRef::Shared(_) => return Err(Error::NOT_INTEGER),
+        };
+        let sum = old.checked_add(delta).ok_or(Error::OVERFLOW)?;
+        let expire_at = entry.expire_at();
+        entry.set_int(sum);
+        if view.touch {
+            entry.set_access(view.clock());
+        }
+        self.changes.emit(Change::Set { db: view.db, key: key.bytes, value: ChangeValue::Int(sum), expire_at });
+        Ok(sum)
+    }
+
+    /// Adds bytes at the end of the key's value (an empty one when it is missing); returns the new length.
+    /// The caller has checked the length limit.
+    pub fn append(&mut self, view: View, key: &Key<'_>, tail: &[u8]) -> usize {
+        let Some(position) = self.live(view, key) else {
+            self.set(view, key, NewValue::Bytes(tail), NewExpiry::Clear);
+            return tail.len();
+        };
+        let mut entry = self.dbs[view.db as usize].entry_mut(position);
+        entry.append(tail);
+        let len = entry.value().len();
+        self.changes.emit(Change::Append { db: view.db, key: key.bytes, tail });
+        len
+    }
+
+    /// Writes bytes at an offset of the key's value, filling a gap with zero bytes; returns the new length.
+    /// The caller has checked that the result is within the length limit.
+    pub fn write_at(&mut self, view: View, key: &Key<'_>, offset: u32, bytes: &[u8]) -> usize {
+        if self.live(view, key).is_none() {
+            self.set(view, key, NewValue::Bytes(b""), NewExpiry::Clear);
+        }
+        let position = self.live(view, key).expect("just set, without an expiry");
+        let mut entry = self.dbs[view.db as usize].entry_mut(position);
+        entry.write_at(offset as usize, bytes);
+        let len = entry.value().len();
+        self.changes.emit(Change::SetRange { db: view.db, key: key.bytes, offset, bytes });
+        len
+    }
+
+    /// Changes only the expiry of a live key. Returns whether there was one.
+    pub fn set_expiry(&mut self, view: View, key: &Key<'_>, expire_at: Option<UnixMs>) -> bool {
+        let Some(position) = self.live(view, key) else { return false };
+        self.dbs[view.db as usize].entry_mut(position).set_expire_at(expire_at);
+        self.changes.emit(Change::Expire { db: view.db, key: key.bytes, expire_at });
+        true
+    }
+
+    /// Removes a live key by command. Returns whether there was one.
+    pub fn remove(&mut self, view: View, key: &Key<'_>) -> bool {
+        self.live(view, key).is_some() && self.delete(view.db, key, DeleteReason::Command)
+    }
+
+    /// Takes a live key out, value and expiry, to put it somewhere else.
+    pub fn take(&mut self, view: View, key: &Key<'_>) -> Option<OwnedEntry> {
+        self.live(view, key)?;
+        let entry = self.dbs[view.db as usize].take(key.hash, key.bytes)?;
+        self.changes.emit(Change::Delete { db: view.db, key: key.bytes, reason: DeleteReason::Command });
+        self.count_slot(key.bytes, -1);
+        Some(entry)
+    }
+
+    /// A copy of a live key's value and expiry. Large values are shared, not copied.
+    pub fn copy_of(&mut self, view: View, key: &Key<'_>) -> Option<OwnedEntry> {
+        self.peek(view, key).map(|entry| entry.to_owned())
+    }
+
+    /// Puts a taken or copied entry under a key, replacing what is there.
+    pub fn put(&mut self, view: View, key: &Key<'_>, entry: OwnedEntry) {
+        let expiry = entry.expire_at().map_or(NewExpiry::Clear, NewExpiry::At);
+        self.set(view, key, entry.into_value(), expiry);
+    }
+
+    /// Empties a database at once; its memory is freed in slices by [`Keyspace::free_remains`].
+    pub fn flush_db(&mut self, db: u16) {
+        let table = &mut self.dbs[db as usize];
+        if table.len() == 0 {
+            return;
+        }
+        let remains = table.take_all();
+        if let Some(counts) = &mut self.slot_counts {
+            if self.dbs.iter().all(|t| t.len() == 0) {
+                counts.fill(0);
+            } else {
+                // Rare: other databases keep keys. What goes is counted from what goes.
+                remains.for_each_key(&mut |key| counts[Slot::of(key).number() as usize] -= 1);
+            }
+        }
+        self.remains.push(remains);
+        self.changes.emit(Change::FlushDb { db });
+    }
+
+    /// Exchanges two databases.
+    pub fn swap_db(&mut self, a: u16, b: u16) {
+        if a != b {
+            self.dbs.swap(a as usize, b as usize);
+            self.changes.emit(Change::SwapDb { a, b });
+        }
+    }
+
+    /// Applies a change that another shard, or this one in an earlier life, has made.
+    pub fn replay(&mut self, change: &Change<'_>, now: UnixMs) {
+        // Time does not pass during a replay: expiries come as changes of their own.
+        let view = |db: u16| View { db, now: 0, touch: false };
+        match *change {
+            Change::Set { db, key, value, expire_at } => {
+                let value = match value {
+                    ChangeValue::Int(n) => NewValue::Int(n),
+                    ChangeValue::Bytes(b) => NewValue::Bytes(b),
+                };
+                let expiry = expire_at.map_or(NewExpiry::Clear, NewExpiry::At);
+                let key = self.key(key);
+                self.set(View { db, now, touch: false }, &key, value, expiry);
+            }
+            Change::Append { db, key, tail } => {
+                let key = self.key(key);
+                self.append(view(db), &key, tail);
+            }
+            Change::SetRange { db, key, offset, bytes } => {
+                let key = self.key(key);
+                self.write_at(view(db), &key, offset, bytes);
+            }
+            Change::Expire { db, key, expire_at } => {
+                let key = self.key(key);
+                self.set_expiry(view(db), &key, expire_at);
+            }
+            Change::Delete { db, key, reason } => {
+                let key = self.key(key);
+                self.delete(db, &key, reason);
+            }
+            Change::FlushDb { db } => self.flush_db(db),
+            Change::SwapDb { a, b } => self.swap_db(a, b),
+        }
+    }
+
+    fn delete(&mut self, db: u16, key: &Key<'_>, reason: DeleteReason) -> bool {
+        let removed = self.dbs[db as usize].remove(key.hash, key.bytes);
+        if removed {
+            self.changes.emit(Change::Delete { db, key: key.bytes, reason });
+            self.count_slot(key.bytes, -1);
+        }
+        removed
+    }
+
+    #[inline]
+    fn count_slot(&mut self, key: &[u8], by: i32) {
+        if let Some(counts) = &mut self.slot_counts {
+            let count = &mut counts[Slot::of(key).number() as usize];
+            *count = count.checked_add_signed(by).expect("a slot's count never goes below zero");
+        }
+    }
+
+    // ---- walks -------------------------------------------------------------------------------------------
+
+    /// Visits about `count` entries from a position in hash order; returns the next position, 0 at the end. Entries
+    /// past their expiry are left out (and left in place: a visit does not write).
+    pub fn scan(&self, view: View, position: u64, count: usize, visit: &mut dyn FnMut(Entry<'_>)) -> u64 {
+        debug_assert!(position < 1 << CURSOR_POSITION_BITS);
+        self.dbs[view.db as usize].scan(position, count, &mut |entry| {
+            if entry.expire_at().is_none_or(|at| at >= view.now) {
+                visit(entry)
+            }
+        })
+    }
+
+    /// A uniformly random live key. Expired keys that are met are removed; when nearly all are expired it gives up
+    /// after a hundred and answers with what it has, as Redis does.
+    pub fn random_key(&mut self, view: View, random: &mut dyn FnMut() -> u64) -> Option<Vec<u8>> {
+        let mut last = None;
+        for _ in 0..100 {
+            let (bytes, expired) = {
+                let entry = self.dbs[view.db as usize].random(random)?;
+                (entry.key().to_vec(), entry.expire_at().is_some_and(|at| at < view.now))
+            };
+            if !expired {
+                return Some(bytes);
+            }
+            let key = self.key(&bytes);
+            self.expire(view.db, &key);
+            last = Some(bytes);
+        }
+        last
+    }
+
+    /// Removes keys that are past their expiry, visiting at most `segments` segments; returns whether it found so
+    /// much to do that it should be called again soon.
+    pub fn sweep_expired(&mut self, now: UnixMs, segments: usize) -> bool {
+        for _ in 0..self.dbs.len() {
+            if self.dbs[self.sweep_db].expires_len() > 0 {
+                break;
+            }
+            self.next_sweep_db();
+        }
+        let db = self.sweep_db as u16;
+        let table = &mut self.dbs[self.sweep_db];
+        if table.expires_len() == 0 {
+            return false;
+        }
+        let (changes, stats, counts) = (&mut self.changes, &mut self.stats, &mut self.slot_counts);
+        let swept = table.sweep_expired(now, &mut self.sweep_cursor, segments, &mut |entry| {
+            stats.expired += 1;
+            stats.expired_by_sweep += 1;
+            changes.emit(Change::Delete { db, key: entry.key(), reason: DeleteReason::Expired });
+            if let Some(counts) = counts {
+                counts[Slot::of(entry.key()).number() as usize] -= 1;
+            }
+        });
+        if self.sweep_cursor == 0 {
+            self.next_sweep_db();
+        }
+        swept.removed > 0
+    }
+
+    fn next_sweep_db(&mut self) {
+        self.sweep_db = (self.sweep_db + 1) % self.dbs.len();
+        self.sweep_cursor = 0;
+    }
+
+    /// Frees memory of flushed databases, at most `segments` segments; returns whether some is left.
+    pub fn free_remains(&mut self, segments: usize) -> bool {
+        if let Some(remains) = self.remains.last_mut() {
+            if remains.free(segments) {
+                self.remains.pop();
+            }
+        }
+        !self.remains.is_empty()
+    }
+
+    // ---- facts -------------------------------------------------------------------------------------------
+
+    /// Number of databases.
+    pub fn databases(&self) -> u16 {
+        self.dbs.len() as u16
+    }
+
+    /// Keys in a database, expired ones that were not yet found included.
+    pub fn len(&self, db: u16) -> usize {
+        self.dbs[db as usize].len()
+    }
+
+    /// Whether a database has no keys.
+    pub fn is_empty(&self, db: u16) -> bool {
+        self.len(db) == 0
+    }
+
+    /// Keys and expiring keys of a database.
+    pub fn db_stats(&self, db: u16) -> DbStats {
+        let table = &self.dbs[db as usize];
+        DbStats { keys: table.len() as u64, expires: table.expires_len() as u64 }
+    }
+
+    /// Whether any key of any database has an expiry: an executor without one may sleep longer.
+    pub fn any_expires(&self) -> bool {
+        self.dbs.iter().any(|t| t.expires_len() > 0)
+    }
+
+    /// Memory of all tables together.
+    pub fn memory(&self) -> TableMemory {
+        let mut sum = TableMemory::default();
+        for table in &self.dbs {
+            sum += table.memory();
+        }
+        sum
+    }
+
+    /// Keys in a cluster slot over all databases; `None` when slots are not counted.
+    pub fn slot_count(&self, slot: Slot) -> Option<u32> {
+        self.slot_counts.as_ref().map(|counts| counts[slot.number() as usize])
+    }
+}

@@ -1,0 +1,126 @@
+//! The shard: all the data of a range of slots, and the one door through which commands reach it.
+
+use crate::change::UnixMs;
+use crate::command::{Command, Run};
+use crate::exec::{Exec, Flow};
+use crate::keyspace::{Keyspace, View};
+use crate::limits::PROTO_MAX_BULK_LEN_DEFAULT;
+use crate::reply::Reply;
+use bytes::Bytes;
+
+/// Which shard this is, of how many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ShardId {
+    /// From 0.
+    pub index: u16,
+    /// At least 1.
+    pub count: u16,
+}
+
+/// Settings that change what commands do. The same on every shard of a process.
+#[derive(Debug, Clone)]
+pub struct EngineConfig {
+    /// Longest string value, bytes (`proto-max-bulk-len`).
+    pub max_string_len: usize,
+    /// Number of databases.
+    pub databases: u16,
+    /// Keep a count of keys per cluster slot (costs a CRC16 per new or removed key).
+    pub count_slots: bool,
+}
+
+impl Default for EngineConfig {
+    fn default() -> EngineConfig {
+        EngineConfig { max_string_len: PROTO_MAX_BULK_LEN_DEFAULT, databases: 16, count_slots: false }
+    }
+}
+
+/// One shard: a pure state machine.
+pub struct Shard {
+    /// Which one.
+    pub id: ShardId,
+    /// Its data, behind the apply path.
+    pub keys: Keyspace,
+    /// Settings.
+    pub config: EngineConfig,
+    /// State of the random sequence that RANDOMKEY and sampling use; part of the shard, seeded at creation.
+    random_state: u64,
+}
+
+impl Shard {
+    /// An empty shard. `seed` seeds the hash of keys and the random sequence: same seed, same behaviour.
+    pub fn new(id: ShardId, config: EngineConfig, seed: u64) -> Shard {
+        assert!(id.index < id.count);
+        assert!(config.databases >= 1);
+        Shard {
+            id,
+            keys: Keyspace::new(config.databases, seed, config.count_slots),
+            config,
+            random_state: seed ^ 0x9E37_79B9_7F4A_7C15,
+        }
+    }
+
+    /// Executes one command whose keys all belong to this shard and writes its one reply, or returns
+    /// [`Flow::Later`] with what remains to be done before there is one.
+    ///
+    /// Returns whether the reply is an error in the first part, for statistics.
+    #[inline]
+    pub fn apply(
+        &mut self,
+        view: View,
+        command: &'static Command,
+        argv: &[&[u8]],
+        frame: Option<&Bytes>,
+        reply: &mut dyn Reply,
+    ) -> Applied {
+        let handler = match command.spec.run {
+            Run::Keys(handler, _) | Run::Everywhere(handler, _) | Run::ByCursor(handler) => handler,
+            Run::Server(_) | Run::Container => unreachable!("{} is not a shard's command", command.full_name),
+        };
+        let mut exec = Exec { shard: self, view, command, argv, frame };
+        match handler(&mut exec, reply) {
+            Ok(Flow::Done) => Applied::Replied,
+            Ok(Flow::Later(rest)) => Applied::Later(rest),
+            Err(error) => {
+                reply.error(error.text());
+                Applied::Failed(error)
+            }
+        }
+    }
+
+    /// The next number of the shard's random sequence (splitmix64).
+    pub fn random(&mut self) -> u64 {
+        splitmix64(&mut self.random_state)
+    }
+
+    /// A random live key of the database, or none when it is empty.
+    pub fn random_key(&mut self, view: View) -> Option<Vec<u8>> {
+        let state = &mut self.random_state;
+        self.keys.random_key(view, &mut || splitmix64(state))
+    }
+
+    /// Background work of one tick: expired keys go, memory of dropped tables is freed. Returns whether
+    /// there is more to do right away.
+    pub fn background(&mut self, now: UnixMs, segments: usize) -> bool {
+        let more_expired = self.keys.sweep_expired(now, segments);
+        let more_remains = self.keys.free_remains(segments);
+        more_expired || more_remains
+    }
+}
+
+/// The result of [`Shard::apply`].
+pub enum Applied {
+    /// The reply is written.
+    Replied,
+    /// The reply is written, and it is this error.
+    Failed(crate::error::Error),
+    /// No reply yet.
+    Later(Box<dyn crate::exec::Continuation>),
+}
+
+fn splitmix64(state: &mut u64) -> u64 {
+    *state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+    let mut z = *state;
+    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    z ^ (z >> 31)
+}
