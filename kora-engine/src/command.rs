@@ -234,7 +234,6 @@ pub enum ServerCommand {
     Reset,
     Time,
     RandomKey,
-    ClientCaching,
     ClientId,
     ClientInfo,
     ClientList,
@@ -283,11 +282,9 @@ pub enum ServerCommand {
     ClusterKeySlot,
     ClusterCountKeysInSlot,
     ClusterGetKeysInSlot,
-    ClusterLinks,
     Readonly,
     Readwrite,
     Asking,
-    Lolwut,
     /// `X HELP` of any container: the text is the container's `help` lines.
     Help,
 }
@@ -315,6 +312,11 @@ pub struct CommandSpec {
     pub summary: &'static str,
     /// Arguments, as in a manual line.
     pub syntax: &'static str,
+    /// Hints to clients and proxies, in Redis's words (`request_policy:all_shards`).
+    pub tips: &'static [&'static str],
+    /// What `X HELP` of a container prints between its first line and the lines on HELP itself: a syntax line, then
+    /// indented lines of explanation.
+    pub help: &'static [&'static str],
     /// Subcommands of a container.
     pub subcommands: &'static [CommandSpec],
     /// What executes it.
@@ -333,6 +335,8 @@ pub const ROW: CommandSpec = CommandSpec {
     complexity: "O(1)",
     summary: "",
     syntax: "",
+    tips: &[],
+    help: &[],
     subcommands: &[],
     run: Run::Container,
 };
