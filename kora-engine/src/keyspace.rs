@@ -35,7 +35,7 @@ impl View {
 
     /// 24-bit access clock: seconds, wrapping after 194 days, as Redis's LRU clock does.
     #[inline]
-    fn clock(self) -> u32 {
+    pub(crate) fn clock(self) -> u32 {
         ((self.now / 1000) & 0xFF_FFFF) as u32
     }
 }
