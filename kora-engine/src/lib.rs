@@ -11,6 +11,7 @@
 pub mod args;
 pub mod change;
 pub mod error;
+pub mod glob;
 pub mod limits;
 pub mod reply;
 pub mod slot;
