@@ -12,6 +12,8 @@ pub mod args;
 pub mod change;
 pub mod error;
 pub mod glob;
+pub mod hash;
 pub mod limits;
 pub mod reply;
 pub mod slot;
+pub mod table;
