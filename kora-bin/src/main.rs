@@ -1,2 +1,48 @@
-//! The `kora` binary.
-fn main() {}
+//! The `kora` binary: reads the command line and the configuration, then runs the server or answers a question.
+
+use std::process::ExitCode;
+
+use kora::cli::{self, Mode, EXIT_CONFIG, EXIT_FAILED, EXIT_OK};
+use kora::config::{self, ConfigErrors, Loaded, Machine, Sources};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let line = match cli::parse(std::env::args_os()) {
+        Ok(line) => line,
+        // Help and version come this way too: clap knows which stream and which exit code (0 or 2) are right.
+        Err(error) => error.exit(),
+    };
+    let loaded = Sources::gather(line.config.as_deref(), line.flags)
+        .and_then(|sources| config::load(sources, &Machine::of_this_process()));
+    ExitCode::from(match loaded {
+        Ok(loaded) => answer(line.mode, loaded),
+        Err(ConfigErrors(errors)) => {
+            for error in errors {
+                eprintln!("{error}");
+            }
+            EXIT_CONFIG
+        }
+    })
+}
+
+fn answer(mode: Mode, loaded: Loaded) -> u8 {
+    match mode {
+        Mode::CheckConfig => {
+            println!("{}", loaded.summary());
+            EXIT_OK
+        }
+        Mode::PrintConfig => {
+            print!("{}", loaded.to_toml());
+            EXIT_OK
+        }
+        Mode::Serve => match kora::server::run(loaded) {
+            Ok(()) => EXIT_OK,
+            Err(error) => {
+                eprintln!("kora: {error}");
+                EXIT_FAILED
+            }
+        },
+    }
+}

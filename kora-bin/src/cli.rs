@@ -1,0 +1,162 @@
+//! The command line: made from the key table, so that every key has its flag and its help.
+//!
+//! clap splits the arguments and prints help; values stay text here and are checked where those of the environment and
+//! of the file are, so that all of them are reported together and in the same words.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Arg, ArgAction, Command};
+
+use crate::config::{KeyDefault, DEFAULT_FILE, KEYS};
+
+/// What the process was asked to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Run the server.
+    Serve,
+    /// Say whether the configuration is valid, and stop.
+    CheckConfig,
+    /// Print the effective configuration, and stop.
+    PrintConfig,
+}
+
+/// A parsed command line.
+#[derive(Clone, Debug)]
+pub struct CommandLine {
+    /// What to do.
+    pub mode: Mode,
+    /// The configuration file that was named.
+    pub config: Option<PathBuf>,
+    /// Key and text of every flag that sets a key.
+    pub flags: Vec<(&'static str, String)>,
+}
+
+/// Exit code of success, of `--help`, and of a stop by SIGTERM or SIGINT.
+pub const EXIT_OK: u8 = 0;
+/// Exit code when the server cannot start or must stop for a reason outside its configuration.
+pub const EXIT_FAILED: u8 = 1;
+/// Exit code of a wrong command line or configuration: starting again without a change is of no use.
+pub const EXIT_CONFIG: u8 = 2;
+
+/// Parses arguments, the program's name first. The error is clap's: it also carries `--help` and `--version`.
+pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<CommandLine, clap::Error> {
+    let matches = command().try_get_matches_from(arguments)?;
+    let mode = if matches.get_flag("check-config") {
+        Mode::CheckConfig
+    } else if matches.get_flag("print-config") {
+        Mode::PrintConfig
+    } else {
+        Mode::Serve
+    };
+    let flags = KEYS
+        .iter()
+        .filter_map(|key| {
+            key.flag()?;
+            let texts = matches.get_many::<String>(key.name)?;
+            Some((key.name, texts.cloned().collect::<Vec<_>>().join(",")))
+        })
+        .collect();
+    Ok(CommandLine { mode, config: matches.get_one("config").cloned(), flags })
+}
+
+fn command() -> Command {
+    let mut command = Command::new("kora")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("A Redis-compatible in-memory server")
+        .long_about(
+            "Kora is a Redis-compatible in-memory server: one executor per core, each with its own part of the data.\n\
+             Without arguments it listens on 127.0.0.1:6379.",
+        )
+        .after_help(format!(
+            "Every setting has three spellings: the flag, the environment variable (--max-clients: KORA_MAX_CLIENTS) \
+             and the key in the file (max_clients). Flags win over the environment, the environment over the file. \
+             The password has no flag: set KORA_PASSWORD, \"password\" in the file, or --password-file.\n\n\
+             Exit codes: {EXIT_OK} stopped as asked, {EXIT_FAILED} could not start or failed, {EXIT_CONFIG} wrong \
+             command line or configuration, 130 stopped at once by a second signal."
+        ))
+        .disable_help_subcommand(true)
+        .arg(
+            Arg::new("config")
+                .long("config")
+                .short('c')
+                .value_name("PATH")
+                .value_parser(clap::value_parser!(PathBuf))
+                .help(format!("Configuration file [default: {DEFAULT_FILE} in the working directory, if it exists]")),
+        )
+        .arg(
+            Arg::new("check-config")
+                .long("check-config")
+                .action(ArgAction::SetTrue)
+                .conflicts_with("print-config")
+                .help("Say whether the configuration is valid, without starting"),
+        )
+        .arg(
+            Arg::new("print-config")
+                .long("print-config")
+                .action(ArgAction::SetTrue)
+                .help("Print the effective configuration as TOML, with the origin of each value"),
+        );
+    for key in KEYS {
+        let Some(flag) = key.flag() else { continue };
+        let default = match key.default {
+            KeyDefault::Text(text) => format!(" [default: {text}]"),
+            KeyDefault::Workers | KeyDefault::Absent => String::new(),
+        };
+        let repeated = key.name == "bind";
+        command = command.arg(
+            Arg::new(key.name)
+                .long(flag)
+                .value_name(key.kind.placeholder())
+                .help_heading(key.group)
+                .action(if repeated { ArgAction::Append } else { ArgAction::Set })
+                .allow_hyphen_values(true)
+                .help(format!("{}{default}", key.help)),
+        );
+    }
+    command
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse_words(words: &[&str]) -> Result<CommandLine, clap::Error> {
+        parse(std::iter::once("kora").chain(words.iter().copied()).map(OsString::from))
+    }
+
+    #[test]
+    fn the_command_is_consistent() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn flags_become_keys_and_bind_may_be_repeated() {
+        let line =
+            parse_words(&["--port", "7000", "--bind=::1", "--bind", "127.0.0.1", "-c", "x.toml"]).unwrap();
+        assert_eq!(line.mode, Mode::Serve);
+        assert_eq!(line.config, Some("x.toml".into()));
+        assert_eq!(line.flags, [("bind", "::1,127.0.0.1".to_owned()), ("port", "7000".to_owned())]);
+        let line = parse_words(&["--slowlog-log-slower-than", "-1"]).unwrap();
+        assert_eq!(line.flags, [("slowlog_log_slower_than", "-1".to_owned())]);
+    }
+
+    #[test]
+    fn a_password_on_the_command_line_is_refused_and_the_file_suggested() {
+        let error = parse_words(&["--password", "hunter2"]).unwrap_err().to_string();
+        assert!(error.contains("unexpected argument '--password'"), "{error}");
+        assert!(error.contains("--password-file"), "{error}");
+        assert!(!error.contains("hunter2"), "{error}");
+    }
+
+    #[test]
+    fn help_names_every_key_under_its_group() {
+        let help = parse_words(&["--help"]).unwrap_err().to_string();
+        for key in KEYS {
+            assert!(help.contains(&format!("{}:\n", key.group)), "{}", key.group);
+            if let Some(flag) = key.flag() {
+                assert!(help.contains(&format!("--{flag} <{}>", key.kind.placeholder())), "{flag}");
+            }
+        }
+    }
+}

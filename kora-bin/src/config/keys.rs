@@ -1,0 +1,267 @@
+//! The one table of configuration keys.
+//!
+//! A row is everything about a key: its name in TOML (the flag is the same with dashes, the environment variable the
+//! same in capitals after `KORA_`), what it accepts, its default, Redis's name for it and one line of help. The command
+//! line, the environment, the file reader, `--help`, `--print-config`, CONFIG REWRITE and the table in
+//! docs/configuration.md all read it. A new key is one row here and one field of `Config`.
+
+use super::value::Kind;
+
+/// One configuration key.
+pub(crate) struct Key {
+    /// In TOML.
+    pub name: &'static str,
+    /// Heading in `--help` and the documentation.
+    pub group: &'static str,
+    pub kind: Kind,
+    pub default: Default,
+    /// Redis's directive of the same meaning: what people coming from redis.conf will type.
+    pub redis: Option<&'static str>,
+    /// One line, starting with a capital, without a full stop.
+    pub help: &'static str,
+}
+
+/// What a key is when nobody sets it.
+#[derive(Clone, Copy)]
+pub(crate) enum Default {
+    /// This value, in the spelling of a flag.
+    Text(&'static str),
+    /// No value; the help says what that means.
+    Absent,
+    /// The number of cores this process may use, see `Machine::default_workers`.
+    Workers,
+}
+
+impl Key {
+    /// Name of the environment variable.
+    pub(crate) fn variable(&self) -> String {
+        format!("KORA_{}", self.name.to_ascii_uppercase())
+    }
+
+    /// Name of the flag without its dashes, or `None` for what must not stand on a command line that `ps` shows.
+    pub(crate) fn flag(&self) -> Option<String> {
+        (!matches!(self.kind, Kind::Secret)).then(|| self.name.replace('_', "-"))
+    }
+}
+
+/// The row of a key.
+pub(crate) fn find(name: &str) -> Option<&'static Key> {
+    KEYS.iter().find(|key| key.name == name)
+}
+
+const NETWORK: &str = "Network";
+const THREADS: &str = "Threads";
+const SECURITY: &str = "Security";
+const CLIENTS: &str = "Clients and limits";
+const DATA: &str = "Data";
+const OBSERVE: &str = "Logs and monitoring";
+
+const I32_MAX: i64 = i32::MAX as i64;
+/// Longest path of a Unix socket: `sun_path` without its final NUL.
+const SUN_PATH_BYTES_MAX: usize = 107;
+/// Executors that a process can be asked for; a typing error beyond any machine stops here.
+pub(crate) const WORKERS_MAX: i64 = 1024;
+
+/// All keys, in the order in which they are documented and printed.
+pub(crate) static KEYS: &[Key] = &[
+    Key {
+        name: "bind",
+        group: NETWORK,
+        kind: Kind::Addresses,
+        default: Default::Text("127.0.0.1"),
+        redis: Some("bind"),
+        help: "Addresses to listen on; \"*\" is every IPv4 address, \"::\" every address",
+    },
+    Key {
+        name: "port",
+        group: NETWORK,
+        kind: Kind::Integer { min: 0, max: 65535 },
+        default: Default::Text("6379"),
+        redis: Some("port"),
+        help: "TCP port; 0 for none",
+    },
+    Key {
+        name: "unix_socket",
+        group: NETWORK,
+        kind: Kind::Path { bytes_max: SUN_PATH_BYTES_MAX },
+        default: Default::Absent,
+        redis: Some("unixsocket"),
+        help: "Path of a Unix socket to listen on; absent for none",
+    },
+    Key {
+        name: "unix_socket_perm",
+        group: NETWORK,
+        kind: Kind::Mode,
+        default: Default::Absent,
+        redis: Some("unixsocketperm"),
+        help: "Mode of the Unix socket, in octal; absent for what the umask leaves",
+    },
+    Key {
+        name: "cluster_ports",
+        group: NETWORK,
+        kind: Kind::Integer { min: 1, max: 65535 },
+        default: Default::Absent,
+        redis: None,
+        help: "First of one port per worker, on which each worker is a cluster node; absent for none",
+    },
+    Key {
+        name: "tcp_backlog",
+        group: NETWORK,
+        kind: Kind::Integer { min: 1, max: I32_MAX },
+        default: Default::Text("511"),
+        redis: Some("tcp-backlog"),
+        help: "Connections that may wait to be accepted (net.core.somaxconn limits it)",
+    },
+    Key {
+        name: "tcp_keepalive",
+        group: NETWORK,
+        kind: Kind::Integer { min: 0, max: I32_MAX },
+        default: Default::Text("300"),
+        redis: Some("tcp-keepalive"),
+        help: "Seconds of silence before TCP probes a client; 0 for never",
+    },
+    Key {
+        name: "workers",
+        group: THREADS,
+        kind: Kind::Integer { min: 1, max: WORKERS_MAX },
+        default: Default::Workers,
+        redis: Some("io-threads"),
+        help: "Executors, each with its own core and shard; by default the cores that this process may use",
+    },
+    Key {
+        name: "spin_us",
+        group: THREADS,
+        kind: Kind::Integer { min: 0, max: 100_000 },
+        default: Default::Text("0"),
+        redis: None,
+        help: "Microseconds that an idle executor looks for work before it sleeps",
+    },
+    Key {
+        name: "password",
+        group: SECURITY,
+        kind: Kind::Secret,
+        default: Default::Absent,
+        redis: Some("requirepass"),
+        help: "Password of AUTH and HELLO; never printed, and no flag because ps shows flags",
+    },
+    Key {
+        name: "password_file",
+        group: SECURITY,
+        kind: Kind::Path { bytes_max: usize::MAX },
+        default: Default::Absent,
+        redis: None,
+        help: "File that holds the password in its only line",
+    },
+    Key {
+        name: "protected_mode",
+        group: SECURITY,
+        kind: Kind::Boolean,
+        default: Default::Text("true"),
+        redis: Some("protected-mode"),
+        help: "Without a password, refuse clients from other hosts",
+    },
+    Key {
+        name: "enable_debug_command",
+        group: SECURITY,
+        kind: Kind::Choice(&["yes", "no", "local"]),
+        default: Default::Text("local"),
+        redis: Some("enable-debug-command"),
+        help: "Who may use DEBUG; \"local\" is clients from this host",
+    },
+    Key {
+        name: "max_clients",
+        group: CLIENTS,
+        kind: Kind::Integer { min: 1, max: 10_000_000 },
+        default: Default::Text("10000"),
+        redis: Some("maxclients"),
+        help: "Connections at the same time; one more gets an error",
+    },
+    Key {
+        name: "timeout",
+        group: CLIENTS,
+        kind: Kind::Integer { min: 0, max: I32_MAX },
+        default: Default::Text("0"),
+        redis: Some("timeout"),
+        help: "Seconds after which an idle client is disconnected; 0 for never",
+    },
+    Key {
+        name: "query_buffer_limit",
+        group: CLIENTS,
+        kind: Kind::Bytes { min: 1 << 20, max: i64::MAX as u64 },
+        default: Default::Text("1gb"),
+        redis: Some("client-query-buffer-limit"),
+        help: "Bytes of unfinished request that a client may send before it is disconnected",
+    },
+    Key {
+        name: "output_buffer_limit_normal",
+        group: CLIENTS,
+        kind: Kind::OutputLimit,
+        default: Default::Text("1gb 0 0"),
+        redis: Some("client-output-buffer-limit"),
+        help: "Unread replies (hard limit, soft limit, seconds over the soft one) before a client is disconnected; 0 for no limit",
+    },
+    Key {
+        name: "proto_max_bulk_len",
+        group: CLIENTS,
+        kind: Kind::Bytes { min: 1 << 20, max: 2 << 30 },
+        default: Default::Text("512mb"),
+        redis: Some("proto-max-bulk-len"),
+        help: "Longest single argument of a command, and longest string value",
+    },
+    Key {
+        name: "databases",
+        group: DATA,
+        kind: Kind::Integer { min: 1, max: 16384 },
+        default: Default::Text("16"),
+        redis: Some("databases"),
+        help: "Numbered databases that SELECT chooses from",
+    },
+    Key {
+        name: "hz",
+        group: DATA,
+        kind: Kind::Integer { min: 1, max: 500 },
+        default: Default::Text("10"),
+        redis: Some("hz"),
+        help: "Times per second that expired keys are looked for and reclaimed",
+    },
+    Key {
+        name: "log_level",
+        group: OBSERVE,
+        kind: Kind::Choice(&["off", "error", "warn", "info", "debug", "trace"]),
+        default: Default::Text("info"),
+        redis: Some("loglevel"),
+        help: "Least important message that is logged",
+    },
+    Key {
+        name: "log_format",
+        group: OBSERVE,
+        kind: Kind::Choice(&["text", "json"]),
+        default: Default::Text("text"),
+        redis: None,
+        help: "Form of the log on standard error; json is one object per line",
+    },
+    Key {
+        name: "slowlog_log_slower_than",
+        group: OBSERVE,
+        kind: Kind::Integer { min: -1, max: i64::MAX },
+        default: Default::Text("10000"),
+        redis: Some("slowlog-log-slower-than"),
+        help: "Microseconds from which a command enters SLOWLOG; 0 for every command, -1 for none",
+    },
+    Key {
+        name: "slowlog_max_len",
+        group: OBSERVE,
+        kind: Kind::Integer { min: 0, max: 1_000_000 },
+        default: Default::Text("128"),
+        redis: Some("slowlog-max-len"),
+        help: "Commands that SLOWLOG remembers",
+    },
+    Key {
+        name: "latency_monitor_threshold",
+        group: OBSERVE,
+        kind: Kind::Integer { min: 0, max: i64::MAX },
+        default: Default::Text("0"),
+        redis: Some("latency-monitor-threshold"),
+        help: "Milliseconds from which LATENCY records an event; 0 for never",
+    },
+];

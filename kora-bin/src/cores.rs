@@ -1,0 +1,37 @@
+//! The cores that the scheduler lets this process use (taskset, cpusets of containers and of systemd).
+
+/// Number of cores in this process's affinity mask, at least 1.
+pub fn allowed() -> usize {
+    // The kernel refuses a mask shorter than its own, so it grows until it fits: 1024 cores, 2048, ...
+    let mut words = 16;
+    while words <= 1 << 14 {
+        let mut mask = vec![0u64; words];
+        // SAFETY: the pointer and the length in bytes describe `mask`, which outlives the call; the kernel writes at
+        // most that many bytes. A cpu_set_t is nothing but such a bit mask.
+        let result = unsafe {
+            libc::sched_getaffinity(0, words * size_of::<u64>(), mask.as_mut_ptr().cast::<libc::cpu_set_t>())
+        };
+        if result == 0 {
+            return mask.iter().map(|word| word.count_ones() as usize).sum::<usize>().max(1);
+        }
+        words *= 2;
+    }
+    1
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn allowed_cores_are_those_of_the_affinity_mask_that_proc_shows() {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let list = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap().trim();
+        let expected: usize = list
+            .split(',')
+            .map(|range| match range.split_once('-') {
+                Some((first, last)) => last.parse::<usize>().unwrap() - first.parse::<usize>().unwrap() + 1,
+                None => 1,
+            })
+            .sum();
+        assert_eq!(super::allowed(), expected);
+    }
+}
