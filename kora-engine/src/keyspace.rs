@@ -223,7 +223,12 @@ impl Keyspace {
         if view.touch {
             entry.set_access(view.clock());
         }
-        self.changes.emit(Change::Set { db: view.db, key: key.bytes, value: ChangeValue::Int(sum), expire_at });
+        self.changes.emit(Change::Set {
+            db: view.db,
+            key: key.bytes,
+            value: ChangeValue::Int(sum),
+            expire_at,
+        });
         Ok(sum)
     }
 
@@ -291,12 +296,12 @@ impl Keyspace {
     /// Empties a database at once; its memory is freed in slices by [`Keyspace::free_remains`].
     pub fn flush_db(&mut self, db: u16) {
         let table = &mut self.dbs[db as usize];
-        if table.len() == 0 {
+        if table.is_empty() {
             return;
         }
         let remains = table.take_all();
         if let Some(counts) = &mut self.slot_counts {
-            if self.dbs.iter().all(|t| t.len() == 0) {
+            if self.dbs.iter().all(|t| t.is_empty()) {
                 counts.fill(0);
             } else {
                 // Rare: other databases keep keys. What goes is counted from what goes.
@@ -436,7 +441,7 @@ impl Keyspace {
     /// Frees memory of flushed databases, at most `segments` segments; returns whether some is left.
     pub fn free_remains(&mut self, segments: usize) -> bool {
         if let Some(remains) = self.remains.last_mut() {
-            if remains.free(segments) {
+            if remains.free_some(segments) {
                 self.remains.pop();
             }
         }

@@ -284,6 +284,17 @@ impl Remains {
     }
 }
 
+impl Remains {
+    /// Calls `f` with each key that is not freed yet.
+    pub fn for_each_key(&self, f: &mut dyn FnMut(&[u8])) {
+        let mut index = self.next;
+        while let Some(entry) = self.entries.get(index) {
+            entry.segment.for_each(|record| record.with_key(&mut *f));
+            index += 1 << (self.depth - entry.depth);
+        }
+    }
+}
+
 impl Drop for Remains {
     fn drop(&mut self) {
         while !self.free_some(usize::MAX) {}

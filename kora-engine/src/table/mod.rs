@@ -20,12 +20,14 @@
 //! The table has no clock and no randomness: time and the seed come in as arguments. It does not hide expired keys.
 
 mod directory;
+mod position;
 mod record;
 mod segment;
 #[cfg(test)]
 mod tests;
 
 pub use directory::Remains;
+pub use position::Position;
 pub use record::{Entry, NewValue, OwnedEntry, ValueRef, ACCESS_MASK, APPEND_INLINE_MAX, INLINE_VALUE_MAX};
 
 use crate::hash::KeyHasher;
@@ -62,6 +64,14 @@ impl TableMemory {
     /// All of it.
     pub fn total(&self) -> usize {
         self.directory + self.segments + self.records
+    }
+}
+
+impl std::ops::AddAssign for TableMemory {
+    fn add_assign(&mut self, other: TableMemory) {
+        self.directory += other.directory;
+        self.segments += other.segments;
+        self.records += other.records;
     }
 }
 

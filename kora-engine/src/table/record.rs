@@ -770,6 +770,16 @@ impl<'a> Entry<'a> {
         self.record.header().access()
     }
 
+    /// A copy of the value, expiry and access clock; a large value is shared.
+    pub fn to_owned(&self) -> OwnedEntry {
+        let value = match self.value() {
+            ValueRef::Int(int) => NewValue::Int(int),
+            ValueRef::Bytes(bytes) => NewValue::Bytes(bytes),
+            ValueRef::Shared(bytes) => NewValue::Shared(bytes.clone()),
+        };
+        OwnedEntry { record: Record::new(self.key(), Payload::new(&value), self.expire_at(), self.access()) }
+    }
+
     /// Bytes of memory that the key takes: its slot, its record, and a large value with its spare capacity.
     pub fn memory_usage(&self) -> usize {
         std::mem::size_of::<u64>() + self.record.heap_bytes()
@@ -802,6 +812,20 @@ impl OwnedEntry {
     pub fn entry(&self) -> Entry<'_> {
         // SAFETY: the owner is `self`, borrowed for as long as the result.
         unsafe { self.record.entry() }
+    }
+
+    /// When it expires, in unix milliseconds.
+    pub fn expire_at(&self) -> Option<u64> {
+        self.record.expire_at()
+    }
+
+    /// The value alone; a large one is not copied.
+    pub fn into_value(self) -> NewValue<'static> {
+        match self.entry().value() {
+            ValueRef::Int(int) => NewValue::Int(int),
+            ValueRef::Bytes(bytes) => NewValue::Shared(Bytes::copy_from_slice(bytes)),
+            ValueRef::Shared(bytes) => NewValue::Shared(bytes.clone()),
+        }
     }
 
     /// Bytes of memory that it holds.
