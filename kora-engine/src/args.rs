@@ -39,6 +39,19 @@ pub fn integer(text: &[u8]) -> Result<i64, Error> {
     parse_i64(text).ok_or(Error::NOT_INTEGER)
 }
 
+/// A 32-bit integer in the same form.
+pub fn parse_i32(text: &[u8]) -> Option<i32> {
+    parse_i64(text).and_then(|n| i32::try_from(n).ok())
+}
+
+/// The argument as the index of a database, or the error that SELECT, MOVE and COPY give.
+pub fn db_index(text: &[u8], databases: u16) -> Result<u16, Error> {
+    const NOT_32_BITS: Error =
+        Error::new("ERR value is out of range, value must between -2147483648 and 2147483647");
+    let index = i32::try_from(integer(text)?).map_err(|_| NOT_32_BITS)?;
+    u16::try_from(index).ok().filter(|&db| db < databases).ok_or(Error::DB_INDEX)
+}
+
 /// Whether an argument is this option word, in any case. `word` is in lower case.
 #[inline]
 pub fn is(text: &[u8], word: &str) -> bool {

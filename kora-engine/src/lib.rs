@@ -1,19 +1,28 @@
 //! One shard of Kora: a pure state machine.
 //!
-//! `Shard::apply`: same input, same state, same bytes. No I/O, no async, no clock and no randomness of
+//! [`shard::Shard::apply`]: same input, same state, same bytes. No I/O, no async, no clock and no randomness of
 //! its own; time and seeds come in as arguments. The server, the embedded library, log replay and the simulator
 //! all run this code.
 //!
-//! A command finds its row in the `command` table, its handler in `commands/` gets an `Exec`, reads and
-//! writes through the `keyspace` (the apply path, which makes the [`change`] records), and answers to a
+//! A command finds its row in the [`command`] table, its handler in `commands/` gets an [`exec::Exec`], reads and
+//! writes through the [`keyspace`] (the apply path, which makes the [`change`] records), and answers to a
 //! [`reply::Reply`] sink.
 
 pub mod args;
 pub mod change;
+pub mod command;
+mod commands;
 pub mod error;
+pub mod exec;
 pub mod glob;
 pub mod hash;
+pub mod keyspace;
 pub mod limits;
 pub mod reply;
+pub mod shard;
 pub mod slot;
+pub mod syntax;
 pub mod table;
+
+pub use commands::generic::CopyOptions;
+pub use commands::scan::cursor_shard;

@@ -16,5 +16,11 @@ pub const CURSOR_POSITION_BITS: u32 = 48;
 /// Most shards in one process: what is left of a 64-bit cursor.
 pub const SHARDS_MAX: u16 = u16::MAX;
 
+/// Keys that KEYS and SCAN visit in their first turn: about 100 us of work.
+pub const WALK_FIRST_KEYS: usize = 2048;
+
+/// Keys of an average segment of the table, to count a continuation's budget of segments in keys.
+pub const SEGMENT_KEYS: usize = 512;
+
 const _: () = assert!(CURSOR_POSITION_BITS + 16 == 64);
 const _: () = assert!(SLOTS.is_power_of_two());

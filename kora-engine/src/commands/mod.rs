@@ -2,21 +2,14 @@
 
 use crate::command::CommandSpec;
 
-mod connection;
 mod cluster;
+mod connection;
 mod expire;
-mod generic;
-mod scan;
+pub(crate) mod generic;
+mod object;
+pub(crate) mod scan;
 mod server;
-mod string;
 
 /// The rows of every family.
-pub(crate) const FAMILIES: &[&[CommandSpec]] = &[
-    string::ROWS,
-    generic::ROWS,
-    expire::ROWS,
-    scan::ROWS,
-    connection::ROWS,
-    server::ROWS,
-    cluster::ROWS,
-];
+pub(crate) const FAMILIES: &[&[CommandSpec]] =
+    &[generic::ROWS, expire::ROWS, scan::ROWS, object::ROWS, connection::ROWS, server::ROWS, cluster::ROWS];
