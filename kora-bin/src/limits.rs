@@ -85,9 +85,13 @@ pub fn raise_nofile(limits: &mut impl Limits, max_clients: u32, workers: usize) 
         now.soft
     };
     let room = reached.saturating_sub(own).min(u64::from(max_clients)) as u32;
+    let happened = match room {
+        0 => "no client fits".to_owned(),
+        _ => format!("max_clients lowered from {max_clients} to {room}"),
+    };
     let warning = format!(
-        "max_clients lowered from {max_clients} to {room}: the limit of open files is {reached}; raise it to {needed} \
-         (ulimit -n {needed}, LimitNOFILE={needed} in the systemd unit, --ulimit nofile={needed} of docker run)"
+        "{happened}: the limit of open files is {reached}; raise it to {needed} (ulimit -n {needed}, \
+         LimitNOFILE={needed} in the systemd unit, --ulimit nofile={needed} of docker run)"
     );
     Ok(ClientRoom { max_clients: room, warning: Some(warning) })
 }
@@ -203,7 +207,13 @@ mod tests {
 
     #[test]
     fn a_limit_below_the_servers_own_files_leaves_no_clients() {
-        assert_eq!(raise_nofile(&mut model(20, 20), 10_000, 1).unwrap().max_clients, 0);
+        let room = raise_nofile(&mut model(20, 20), 10_000, 1).unwrap();
+        assert_eq!(room.max_clients, 0);
+        let warning = room.warning.unwrap();
+        assert!(
+            warning.starts_with("no client fits: the limit of open files is 20; raise it to 10048"),
+            "{warning}"
+        );
     }
 
     #[test]
