@@ -18,6 +18,7 @@ pub mod glob;
 pub mod hash;
 pub mod keyspace;
 pub mod limits;
+mod long_double;
 pub mod reply;
 pub mod shard;
 pub mod slot;
@@ -25,4 +26,5 @@ pub mod syntax;
 pub mod table;
 
 pub use commands::generic::CopyOptions;
+pub use commands::lcs;
 pub use commands::scan::cursor_shard;

@@ -6,10 +6,20 @@ mod cluster;
 mod connection;
 mod expire;
 pub(crate) mod generic;
+pub mod lcs;
 mod object;
 pub(crate) mod scan;
 mod server;
+mod string;
 
 /// The rows of every family.
-pub(crate) const FAMILIES: &[&[CommandSpec]] =
-    &[generic::ROWS, expire::ROWS, scan::ROWS, object::ROWS, connection::ROWS, server::ROWS, cluster::ROWS];
+pub(crate) const FAMILIES: &[&[CommandSpec]] = &[
+    string::ROWS,
+    generic::ROWS,
+    expire::ROWS,
+    scan::ROWS,
+    object::ROWS,
+    connection::ROWS,
+    server::ROWS,
+    cluster::ROWS,
+];
