@@ -16,6 +16,7 @@ pub mod error;
 pub mod exec;
 pub mod glob;
 pub mod hash;
+pub mod keys_of;
 pub mod keyspace;
 pub mod limits;
 mod long_double;
