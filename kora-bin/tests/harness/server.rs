@@ -183,9 +183,17 @@ impl Launch {
         let deadline = Instant::now() + PATIENCE;
         loop {
             if let Ok(mut client) = Client::connect_to(server.address()) {
-                // Any reply will do: a server with a password answers NOAUTH.
-                if client.send_raw(b"PING\r\n").is_ok() && client.read().is_ok() {
-                    return Ok(server);
+                // Any reply will do: a server with a password answers NOAUTH. It must be this process that answers, not one
+                // that was quicker to take the port.
+                if client.send(&["INFO", "server"]).is_ok() {
+                    let answer = client.read().map(|reply| String::from_utf8_lossy(&reply.raw).into_owned());
+                    let other = |info: &String| {
+                        info.contains("process_id:")
+                            && !info.contains(&format!("process_id:{}\r\n", server.pid()))
+                    };
+                    if answer.is_ok_and(|info| !other(&info)) {
+                        return Ok(server);
+                    }
                 }
             }
             if let Some(status) = server.child.try_wait().expect("the child can be waited for") {
