@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`cli`] | the commands and their exit codes |
 //! | [`load`] | one measured run: configuration, worker threads, report |
-//! | [`compare`] | servers in alternation, scenarios, medians, table, chart |
+//! | `compare` | servers in alternation, scenarios, medians, table, chart |
 //! | [`responder`] | a server that does nothing but answer: the generator's own ceiling, and the tests' peer |
 //!
 //! A run is one call:
@@ -21,8 +21,10 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod ceiling;
 pub mod cli;
 mod client;
+mod compare;
 
 mod endpoint;
 mod error;

@@ -1,6 +1,6 @@
 //! A server that does nothing but answer: one thread, one epoll loop, no data.
 //!
-//! It answers SET with `+OK`, GET with a value of a fixed size, PING, AUTH, HELLO, DBSIZE and CLUSTER
+//! It answers SET with `+OK`, GET with a value of a fixed size, PING, AUTH, HELLO, INFO, DBSIZE and CLUSTER
 //! SLOTS as far as the generator needs them, anything else with an error. The ceiling of the generator is
 //! measured against it, and the tests have their faults from it: a pause, an error in every so many
 //! replies, a connection that is closed.
@@ -102,6 +102,15 @@ impl Responder {
         };
         let thread = std::thread::spawn(move || server.run());
         Ok(Responder { endpoint: Endpoint::Tcp(address), seen, thread: Some(thread) })
+    }
+
+    /// Serves until the process is ended; returns only when the loop failed.
+    pub(crate) fn wait(mut self) -> Result<(), Error> {
+        match self.thread.take().map(std::thread::JoinHandle::join) {
+            Some(Ok(ended)) => ended.map_err(Error::io("the responder's loop")),
+            Some(Err(panic)) => std::panic::resume_unwind(panic),
+            None => Ok(()),
+        }
     }
 
     /// Where it listens.
@@ -235,6 +244,11 @@ impl Server {
             [b"AUTH", b"secret"] => output.extend_from_slice(b"+OK\r\n"),
             [b"AUTH", _] => output.extend_from_slice(b"-WRONGPASS invalid username-password pair\r\n"),
             [b"CLUSTER", b"SLOTS"] => self.slots(output),
+            [b"INFO", ..] => output.extend_from_slice(b"$20\r\nredis_version:none\r\n\r\n"),
+            [b"DBSIZE"] => {
+                let keys = self.seen.keys.lock().expect("nobody panics with the lock").len();
+                output.extend_from_slice(format!(":{keys}\r\n").as_bytes());
+            }
             _ => return self.counted(arguments, output),
         }
         true

@@ -1,6 +1,8 @@
-//! Which CPUs a thread may run on.
+//! Which CPUs a thread or a child process may run on.
 
 use std::io;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 use std::str::FromStr;
 
 /// A list of CPUs as in `taskset -c`: `0`, `0,2`, `4-7`.
@@ -64,6 +66,23 @@ pub(crate) fn allowed() -> Vec<usize> {
     }
     // SAFETY: CPU_ISSET reads inside `set` for numbers below CPU_SETSIZE.
     (0..libc::CPU_SETSIZE as usize).filter(|&cpu| unsafe { libc::CPU_ISSET(cpu, &set) }).collect()
+}
+
+/// Makes the child start on these CPUs, and die with the thread that starts it, so that a comparison that
+/// is killed leaves no server behind.
+pub(crate) fn pin_child(command: &mut Command, cpus: &[usize]) {
+    let set = set_of(cpus);
+    // SAFETY: the closure runs between fork and exec; it makes two system calls on data that was built
+    // before the fork, allocates nothing and takes no lock.
+    unsafe {
+        command.pre_exec(move || {
+            apply(&set)?;
+            if libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) != 0 {
+                return Err(io::Error::last_os_error());
+            }
+            Ok(())
+        });
+    }
 }
 
 #[cfg(test)]

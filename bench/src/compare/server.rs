@@ -1,0 +1,185 @@
+//! A server that the comparison starts and stops itself: a free loopback port, its own empty directory,
+//! pinned before it runs its first instruction.
+
+use std::fs::{self, File};
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use super::subject::Subject;
+use crate::client::{Client, Session, Value};
+use crate::sys::{affinity, process};
+use crate::{Endpoint, Error};
+
+/// How long a server may take to answer its first PING.
+const START_MAX: Duration = Duration::from_secs(10);
+/// How long a server may take to end after SIGTERM.
+const STOP_MAX: Duration = Duration::from_secs(5);
+const POLL: Duration = Duration::from_millis(2);
+/// How much of a failed server's output is told.
+const OUTPUT_TOLD_BYTES: usize = 2_000;
+
+static STARTED: AtomicU32 = AtomicU32::new(0);
+
+/// A running server; stopped when dropped.
+pub(crate) struct Server {
+    name: String,
+    child: Child,
+    directory: PathBuf,
+    pub(crate) endpoint: Endpoint,
+    /// From the start of the program to its first answer.
+    pub(crate) start: Duration,
+    /// What INFO calls the version.
+    pub(crate) version: String,
+}
+
+impl Server {
+    pub(crate) fn start(subject: &Subject, cpus: &[usize]) -> Result<Server, Error> {
+        let fail = |detail: String| Error::Server { name: subject.name.clone(), detail };
+        let number = STARTED.fetch_add(1, Ordering::Relaxed);
+        let directory = std::env::temp_dir().join(format!("kora-bench-{}-{number}", std::process::id()));
+        fs::create_dir_all(&directory).map_err(Error::io(directory.display().to_string()))?;
+        let port = free_ports(1)?;
+        let fill = |argument: &String| {
+            argument.replace("{port}", &port.to_string()).replace("{dir}", &directory.display().to_string())
+        };
+        let mut args: Vec<String> = subject.args.iter().map(fill).collect();
+        if subject.cluster_ports {
+            let base = free_ports(subject.workers.unwrap_or(1) as u16)?;
+            args.extend(["--cluster-ports".to_string(), base.to_string()]);
+        }
+        let log = File::create(directory.join("output")).map_err(Error::io("creating the output file"))?;
+        let errors = log.try_clone().map_err(Error::io("creating the output file"))?;
+        let mut command = Command::new(&subject.path);
+        command.args(&args).current_dir(&directory).stdin(Stdio::null()).stdout(log).stderr(errors);
+        affinity::pin_child(&mut command, cpus);
+        let begun = Instant::now();
+        let child =
+            command.spawn().map_err(|e| fail(format!("{} did not start: {e}", subject.path.display())))?;
+        let endpoint = Endpoint::Tcp(([127, 0, 0, 1], port).into());
+        let mut server = Server {
+            name: subject.name.clone(),
+            child,
+            directory,
+            endpoint,
+            start: Duration::ZERO,
+            version: String::new(),
+        };
+        let mut client = server.first_answer(begun)?;
+        server.start = begun.elapsed();
+        server.version = version(&mut client)?;
+        Ok(server)
+    }
+
+    fn first_answer(&mut self, begun: Instant) -> Result<Client, Error> {
+        loop {
+            let refused = match Client::connect(&self.endpoint, &Session::default()) {
+                Ok(client) => return Ok(client),
+                Err(e) => e,
+            };
+            let ended = self.child.try_wait().map_err(Error::io("waiting for the server"))?;
+            let detail = match ended {
+                Some(status) => format!("ended at its start with {status}"),
+                None if begun.elapsed() > START_MAX => format!("did not answer PING in time: {refused}"),
+                None => {
+                    std::thread::sleep(POLL);
+                    continue;
+                }
+            };
+            let output = fs::read(self.directory.join("output")).unwrap_or_default();
+            let told = &output[output.len().saturating_sub(OUTPUT_TOLD_BYTES)..];
+            let detail =
+                format!("{detail}; its output ends with:\n{}", String::from_utf8_lossy(told).trim_end());
+            return Err(Error::Server { name: self.name.clone(), detail });
+        }
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// A client of it, for questions between the runs.
+    pub(crate) fn client(&self) -> Result<Client, Error> {
+        Client::connect(&self.endpoint, &Session::default())
+    }
+
+    /// Number of keys.
+    pub(crate) fn key_count(&self) -> Result<u64, Error> {
+        match self.client()?.expect("DBSIZE", &[b"DBSIZE"])? {
+            Value::Int(n) if n >= 0 => Ok(n as u64),
+            other => Err(Error::Refused { command: "DBSIZE".into(), reply: other.to_string() }),
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        process::terminate(self.pid());
+        let asked = Instant::now();
+        while matches!(self.child.try_wait(), Ok(None)) {
+            if asked.elapsed() > STOP_MAX {
+                // Both only fail when the process has ended meanwhile, which is what is wanted.
+                let _ = self.child.kill();
+                let _ = self.child.wait();
+                break;
+            }
+            std::thread::sleep(POLL);
+        }
+        // A leftover directory under the system's temporary one harms nothing.
+        let _ = fs::remove_dir_all(&self.directory);
+    }
+}
+
+/// The first of `count` neighbouring ports that are all free now.
+fn free_ports(count: u16) -> Result<u16, Error> {
+    for _ in 0..100 {
+        let first = TcpListener::bind("127.0.0.1:0").map_err(Error::io("looking for a free port"))?;
+        let base = first.local_addr().map_err(Error::io("looking for a free port"))?.port();
+        let Some(end) = base.checked_add(count) else { continue };
+        if (base + 1..end).all(|port| TcpListener::bind(("127.0.0.1", port)).is_ok()) {
+            return Ok(base);
+        }
+    }
+    Err(Error::Usage(format!("no {count} neighbouring free ports on 127.0.0.1")))
+}
+
+/// The version by the server's own name for it; forks keep `redis_version` for the protocol's sake.
+fn version(client: &mut Client) -> Result<String, Error> {
+    let Value::Text(info) = client.expect("INFO server", &[b"INFO", b"server"])? else {
+        return Ok(String::new());
+    };
+    let info = String::from_utf8_lossy(&info).into_owned();
+    let field = |name: &str| info.lines().find_map(|l| Some(l.strip_prefix(name)?.trim().to_string()));
+    let names = ["kora_version:", "valkey_version:", "dragonfly_version:", "redis_version:"];
+    Ok(names.iter().find_map(|name| field(name)).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_that_is_missing_or_ends_at_once_is_reported_with_its_output() {
+        let mut subject = Subject::kora(std::path::Path::new("/nowhere/kora"), 1, &[]);
+        let cpus = affinity::allowed();
+        let error = |subject: &Subject| match Server::start(subject, &cpus) {
+            Ok(_) => panic!("started"),
+            Err(e) => e.to_string(),
+        };
+        assert!(error(&subject).contains("/nowhere/kora did not start"));
+        subject.path = "/bin/sh".into();
+        subject.args = ["-c", "echo no port $0 >&2; exit 3", "{port}"].map(String::from).to_vec();
+        let text = error(&subject);
+        assert!(text.contains("exit status: 3") && text.contains("no port "), "{text}");
+        assert!(!text.contains("{port}"), "{text}");
+    }
+
+    #[test]
+    fn neighbouring_ports_are_free() {
+        let base = free_ports(4).unwrap();
+        let bound: Vec<_> = (base..base + 4).map(|port| TcpListener::bind(("127.0.0.1", port))).collect();
+        assert!(bound.iter().all(|b| b.is_ok()));
+    }
+}
