@@ -241,6 +241,9 @@ impl Keyspace {
         };
         let mut entry = self.dbs[view.db as usize].entry_mut(position);
         entry.append(tail);
+        if view.touch {
+            entry.set_access(view.clock());
+        }
         let len = entry.value().len();
         self.changes.emit(Change::Append { db: view.db, key: key.bytes, tail });
         len
@@ -255,6 +258,9 @@ impl Keyspace {
         let position = self.live(view, key).expect("just set, without an expiry");
         let mut entry = self.dbs[view.db as usize].entry_mut(position);
         entry.write_at(offset as usize, bytes);
+        if view.touch {
+            entry.set_access(view.clock());
+        }
         let len = entry.value().len();
         self.changes.emit(Change::SetRange { db: view.db, key: key.bytes, offset, bytes });
         len
@@ -263,7 +269,11 @@ impl Keyspace {
     /// Changes only the expiry of a live key. Returns whether there was one.
     pub fn set_expiry(&mut self, view: View, key: &Key<'_>, expire_at: Option<UnixMs>) -> bool {
         let Some(position) = self.live(view, key) else { return false };
-        self.dbs[view.db as usize].entry_mut(position).set_expire_at(expire_at);
+        let mut entry = self.dbs[view.db as usize].entry_mut(position);
+        entry.set_expire_at(expire_at);
+        if view.touch {
+            entry.set_access(view.clock());
+        }
         self.changes.emit(Change::Expire { db: view.db, key: key.bytes, expire_at });
         true
     }

@@ -96,12 +96,15 @@ fn entry<'e>(exec: &'e mut Exec<'_>) -> Option<Entry<'e>> {
 }
 
 fn encoding(exec: &mut Exec<'_>, reply: &mut dyn Reply) -> Outcome {
-    match entry(exec).map(|entry| entry.value()) {
-        None => reply.null(),
-        Some(ValueRef::Int(_)) => reply.bulk(b"int"),
-        Some(ValueRef::Bytes(bytes)) if bytes.len() <= EMBSTR_MAX => reply.bulk(b"embstr"),
-        Some(ValueRef::Bytes(_) | ValueRef::Shared(_)) => reply.bulk(b"raw"),
-    }
+    let Some(entry) = entry(exec) else {
+        reply.null();
+        return DONE;
+    };
+    reply.bulk(match entry.value() {
+        ValueRef::Int(_) => &b"int"[..],
+        ValueRef::Bytes(bytes) if bytes.len() <= EMBSTR_MAX && !entry.is_edited() => b"embstr",
+        ValueRef::Bytes(_) | ValueRef::Shared(_) => b"raw",
+    });
     DONE
 }
 

@@ -4,7 +4,8 @@
 //! +0   header     bits 0..2   number of optional words (0 to 3)
 //!                 bit  2      has an expiry
 //!                 bit  3      long key: its length is in a word of its own
-//!                 bits 4..8   kind of value
+//!                 bits 4..7   kind of value
+//!                 bit  7      an inline string that was written in part (APPEND, SETRANGE) since it was set
 //!                 bits 8..24  key length in bytes (0xffff for a long key)
 //!                 bits 24..40 length of an inline value in bytes
 //!                 bits 40..64 access clock (LRU time or LFU counter; the record does not care)
@@ -50,6 +51,8 @@ const WORDS_MASK: u64 = 0b11;
 const HAS_EXPIRY: u64 = 1 << 2;
 const LONG_KEY: u64 = 1 << 3;
 const KIND_SHIFT: u32 = 4;
+const KIND_MASK: u64 = 0b111;
+const EDITED: u64 = 1 << 7;
 const KEY_LEN_SHIFT: u32 = 8;
 const VALUE_LEN_SHIFT: u32 = 24;
 const ACCESS_SHIFT: u32 = 40;
@@ -218,7 +221,7 @@ impl Header {
 
     #[inline(always)]
     fn kind(self) -> u64 {
-        self.0 >> KIND_SHIFT & 0xf
+        self.0 >> KIND_SHIFT & KIND_MASK
     }
 
     #[inline(always)]
@@ -594,6 +597,7 @@ impl Record {
         // SAFETY: by the caller; `key` may lie in this record, which is freed last.
         unsafe {
             let record = Record::new(key, self.payload(), expire_at, access);
+            record.write_header(Header(record.header().0 | self.header().0 & EDITED));
             self.free_shell();
             record
         }
@@ -679,7 +683,7 @@ impl Record {
             let at = record.at(value_offset + offset);
             std::ptr::copy_nonoverlapping(data.as_ptr(), at, data.len());
             let kept = header.0 & !(LEN_MASK << VALUE_LEN_SHIFT);
-            record.write_header(Header(kept | (new_len as u64) << VALUE_LEN_SHIFT));
+            record.write_header(Header(kept | EDITED | (new_len as u64) << VALUE_LEN_SHIFT));
         }
         record
     }
@@ -756,6 +760,12 @@ impl<'a> Entry<'a> {
                 _ => ValueRef::Shared(&self.record.large().bytes),
             }
         }
+    }
+
+    /// Whether the string was written in part since it was set: Redis keeps such a one in its growable form, however
+    /// short it is.
+    pub fn is_edited(&self) -> bool {
+        self.record.header().0 & EDITED != 0
     }
 
     /// When the key expires, in unix milliseconds. The table does not hide an expired key: its caller knows the time.
