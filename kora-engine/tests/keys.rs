@@ -604,6 +604,42 @@ fn encodings_have_their_names_in_redis() {
 }
 
 #[test]
+fn a_string_that_was_written_in_part_is_raw_until_it_is_set_again() {
+    let mut shard = shard();
+    for (line, encoding) in [
+        ("SET k 12", "int"),
+        ("APPEND k 3", "raw"),
+        ("EXPIRE k 100", "raw"),
+        ("PERSIST k", "raw"),
+        ("INCR k", "int"),
+        ("SETRANGE k 0 9", "raw"),
+        ("SET k short", "embstr"),
+        ("APPEND k er", "raw"),
+        ("GETSET k short", "embstr"),
+        ("DEL k", ""),
+        ("APPEND k 12", "int"),
+        ("DEL k", ""),
+        ("SETRANGE k 0 12", "raw"),
+    ] {
+        run(&mut shard, line);
+        if !encoding.is_empty() {
+            assert_eq!(run(&mut shard, "OBJECT ENCODING k"), bulk(encoding), "after {line}");
+        }
+    }
+    assert_eq!(run(&mut shard, "GET k"), bulk("12"));
+}
+
+#[test]
+fn writing_in_part_and_expiring_are_uses_of_a_key() {
+    for line in ["APPEND k x", "SETRANGE k 0 x", "EXPIRE k 1000", "PERSIST k"] {
+        let mut shard = shard();
+        put_until(&mut shard, "k", "v", NewExpiry::At(NOW + 1_000_000));
+        run_at(&mut shard, NOW + 50_000, line);
+        assert_eq!(run_at(&mut shard, NOW + 60_000, "OBJECT IDLETIME k"), int(10), "{line}");
+    }
+}
+
+#[test]
 fn idle_time_counts_from_the_last_use_and_looking_is_no_use() {
     let mut shard = shard();
     put(&mut shard, "k", "v");
@@ -800,8 +836,53 @@ fn a_step() -> impl Strategy<Value = Step> {
     ]
 }
 
+/// Commands that set or edit values, for the replay of both families together.
+fn a_string_step() -> impl Strategy<Value = String> {
+    let key = || prop::sample::select(&["a", "b", "c", "d", "e"][..]);
+    let value = || prop::sample::select(&["0", "12", "-7", "text", "9223372036854775807", "3.5"][..]);
+    prop_oneof![
+        (key(), value()).prop_map(|(k, v)| format!("SET {k} {v}")),
+        (key(), value()).prop_map(|(k, v)| format!("SET {k} {v} KEEPTTL")),
+        (key(), value(), 1..300u32).prop_map(|(k, v, ms)| format!("SET {k} {v} PX {ms}")),
+        (key(), value()).prop_map(|(k, v)| format!("APPEND {k} {v}")),
+        (key(), 0..3000u32, value()).prop_map(|(k, at, v)| format!("SETRANGE {k} {at} {v}")),
+        key().prop_map(|k| format!("INCR {k}")),
+        key().prop_map(|k| format!("GETDEL {k}")),
+        key().prop_map(|k| format!("GETEX {k} PERSIST")),
+        (key(), key(), value()).prop_map(|(a, b, v)| format!("MSETNX {a} {v} {b} {v}")),
+    ]
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn changes_of_strings_and_keys_together_replay(
+        steps in prop::collection::vec(prop_oneof![a_step(), a_string_step().prop_map(Step::Command)], 1..150),
+    ) {
+        let mut shard = shard();
+        let recorder = Recorder::attach(&mut shard);
+        let (mut now, mut db) = (NOW, 0);
+        for step in steps {
+            match step {
+                Step::Put { .. } => {}
+                Step::Command(line) => {
+                    let argv: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
+                    run_args(&mut shard, view(db, now), &argv);
+                }
+                Step::Pass { ms } => now += ms,
+                Step::Select { db: other } => db = other,
+            }
+        }
+        while shard.background(now, 8) {}
+        let mut copy = support::shard();
+        for change in recorder.take() {
+            copy.keys.replay(&change.as_change(), now);
+        }
+        for db in 0..3 {
+            prop_assert_eq!(contents(&shard, db, 0), contents(&copy, db, 0));
+        }
+    }
 
     #[test]
     fn commands_answer_as_the_model_and_their_changes_replay(steps in prop::collection::vec(a_step(), 1..120)) {
