@@ -23,11 +23,21 @@ const OUTPUT_TOLD_BYTES: usize = 2_000;
 
 static STARTED: AtomicU32 = AtomicU32::new(0);
 
+/// The working directory of a server, removed with all that it left there when this is dropped.
+struct Directory(PathBuf);
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        // A leftover under the system's temporary directory harms nothing.
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
 /// A running server; stopped when dropped.
 pub(crate) struct Server {
     name: String,
     child: Child,
-    directory: PathBuf,
+    directory: Directory,
     pub(crate) endpoint: Endpoint,
     /// From the start of the program to its first answer.
     pub(crate) start: Duration,
@@ -39,21 +49,22 @@ impl Server {
     pub(crate) fn start(subject: &Subject, cpus: &[usize]) -> Result<Server, Error> {
         let fail = |detail: String| Error::Server { name: subject.name.clone(), detail };
         let number = STARTED.fetch_add(1, Ordering::Relaxed);
-        let directory = std::env::temp_dir().join(format!("kora-bench-{}-{number}", std::process::id()));
-        fs::create_dir_all(&directory).map_err(Error::io(directory.display().to_string()))?;
+        let path = std::env::temp_dir().join(format!("kora-bench-{}-{number}", std::process::id()));
+        fs::create_dir_all(&path).map_err(Error::io(path.display().to_string()))?;
+        let directory = Directory(path);
         let port = free_ports(1)?;
         let fill = |argument: &String| {
-            argument.replace("{port}", &port.to_string()).replace("{dir}", &directory.display().to_string())
+            argument.replace("{port}", &port.to_string()).replace("{dir}", &directory.0.display().to_string())
         };
         let mut args: Vec<String> = subject.args.iter().map(fill).collect();
         if subject.cluster_ports {
             let base = free_ports(subject.workers.unwrap_or(1) as u16)?;
             args.extend(["--cluster-ports".to_string(), base.to_string()]);
         }
-        let log = File::create(directory.join("output")).map_err(Error::io("creating the output file"))?;
+        let log = File::create(directory.0.join("output")).map_err(Error::io("creating the output file"))?;
         let errors = log.try_clone().map_err(Error::io("creating the output file"))?;
         let mut command = Command::new(&subject.path);
-        command.args(&args).current_dir(&directory).stdin(Stdio::null()).stdout(log).stderr(errors);
+        command.args(&args).current_dir(&directory.0).stdin(Stdio::null()).stdout(log).stderr(errors);
         affinity::pin_child(&mut command, cpus);
         let begun = Instant::now();
         let child =
@@ -88,7 +99,7 @@ impl Server {
                     continue;
                 }
             };
-            let output = fs::read(self.directory.join("output")).unwrap_or_default();
+            let output = fs::read(self.directory.0.join("output")).unwrap_or_default();
             let told = &output[output.len().saturating_sub(OUTPUT_TOLD_BYTES)..];
             let detail =
                 format!("{detail}; its output ends with:\n{}", String::from_utf8_lossy(told).trim_end());
@@ -127,8 +138,6 @@ impl Drop for Server {
             }
             std::thread::sleep(POLL);
         }
-        // A leftover directory under the system's temporary one harms nothing.
-        let _ = fs::remove_dir_all(&self.directory);
     }
 }
 
