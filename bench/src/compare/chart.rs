@@ -32,7 +32,8 @@ pub(crate) struct Panel {
 
 const WIDTH: f64 = 860.0;
 const MARGIN: f64 = 20.0;
-const LABEL_WIDTH: f64 = 190.0;
+/// Room for "kora, 2 workers on cluster ports".
+const LABEL_WIDTH: f64 = 235.0;
 const VALUE_WIDTH: f64 = 90.0;
 const BAR_HEIGHT: f64 = 16.0;
 const BAR_STEP: f64 = 22.0;
