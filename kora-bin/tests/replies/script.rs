@@ -27,6 +27,8 @@
 //! | `-- raw N "bytes"` | sends bytes, compares N replies |
 //! | `-- raw close "bytes"` | sends bytes on a new connection, compares all that comes until the server closes |
 //!
+//! Replies of TTL and PTTL may differ by the time that passes between two servers; nothing else may without a directive.
+//!
 //! Unquoted words may hold: `(x*1000)` the text repeated; `{now+5}` and `{nowms+5000}` the time in seconds and
 //! milliseconds; `{id2}` and `{addr2}` the id and address of connection 2; `{port}` the server's port.
 

@@ -1,0 +1,295 @@
+//! Random commands: what no case file thought of.
+//!
+//! Commands are drawn from templates over few keys and values at the edges of what types can hold, with options in any
+//! combination and now and then an argument too many or too few. They go to the servers in pipelined batches; all replies
+//! must be equal. Nothing is drawn whose reply depends on the moment (times are absolute) or on hash order. After a batch
+//! with a mismatch everything is flushed, so that each reported mismatch stands for itself.
+
+use super::harness::{resp, Client, Value};
+use super::notation::{escaped, show};
+use super::script::Comparison;
+use super::{reduced, Party};
+
+const BATCH: usize = 40;
+const BATCHES: usize = 500;
+const MISMATCHES_MAX: usize = 20;
+
+/// Words in capitals that are slots are replaced: K a key, V a value, N an integer, F a float, T a future time in
+/// seconds, M one in milliseconds, P a pattern, D a database, S/G/E options of SET, GETEX and EXPIRE, L those of LCS,
+/// C those of COPY. Every other word stands for itself.
+const TEMPLATES: &[&str] = &[
+    "set K V",
+    "set K V",
+    "set K V S",
+    "set K V S S",
+    "set K V S S S",
+    "get K",
+    "get K",
+    "setnx K V",
+    "getset K V",
+    "getdel K",
+    "getex K",
+    "getex K G",
+    "getex K G G",
+    "append K V",
+    "strlen K",
+    "getrange K N N",
+    "substr K N N",
+    "setrange K O V",
+    "incr K",
+    "decr K",
+    "incrby K N",
+    "decrby K N",
+    "incrbyfloat K F",
+    "mset K V K V",
+    "mset K V K V K V",
+    "msetnx K V K V",
+    "mget K K K",
+    "del K",
+    "del K K",
+    "unlink K",
+    "exists K K K",
+    "touch K K",
+    "type K",
+    "expireat K T",
+    "expireat K T E",
+    "expireat K T E E",
+    "pexpireat K M",
+    "pexpireat K M E",
+    "expire K X",
+    "pexpire K X",
+    "expire K X E",
+    "expiretime K",
+    "pexpiretime K",
+    "persist K",
+    "rename K K",
+    "renamenx K K",
+    "copy K K",
+    "copy K K C",
+    "copy K K C C",
+    "move K D",
+    "select D",
+    "swapdb D D",
+    "dbsize",
+    "keys P",
+    "object encoding K",
+    "lcs K K",
+    "lcs K K L",
+    "lcs K K L L",
+    "lcs K K L L L",
+    "flushdb",
+    "echo V",
+    "ping V",
+    "setex K X V",
+    "psetex K X V",
+    "randomkey extra words",
+    "client getname",
+    "client setname K",
+    "config get databases",
+    "command getkeys set K V",
+    "scan 0 extra words",
+    "nosuch K V",
+];
+
+const KEYS: &[&str] =
+    &["a", "b", "c", "d", "{t}e", "{t}f", "", "a-key-that-is-too-long-to-be-stored-inline-in-any-table"];
+const VALUES: &[&str] = &[
+    "",
+    "x",
+    "abc",
+    "hello world",
+    "0",
+    "1",
+    "-1",
+    "10",
+    "007",
+    "+5",
+    " 5",
+    "3.5",
+    "1e3",
+    "-0",
+    "9223372036854775807",
+    "-9223372036854775808",
+    "9223372036854775808",
+    "0.1",
+    "\0",
+    "a\r\nb",
+    "ohmytext",
+    "mynewtext",
+    "nan",
+    "inf",
+    "9999",
+    "the quick brown fox jumps over the lazy dog 44",
+    "the quick brown fox jumps over the lazy dog and is a raw string",
+];
+const INTEGERS: &[&str] = &[
+    "0",
+    "1",
+    "-1",
+    "2",
+    "5",
+    "-3",
+    "100",
+    "9223372036854775807",
+    "-9223372036854775808",
+    "9223372036854775808",
+    "abc",
+    "",
+    "1.5",
+    " 1",
+    "01",
+    "-0",
+    "4294967296",
+];
+const OFFSETS: &[&str] =
+    &["0", "1", "3", "7", "30", "100", "-1", "536870912", "9223372036854775807", "abc", "4294967296"];
+const FLOATS: &[&str] = &[
+    "0", "1", "1.5", "-1.5", "0.25", "3.0e3", "1e-3", "0.1", "abc", "nan", "inf", "-inf", "", "1e400", "1 ",
+];
+const TIMES: &[&str] =
+    &["9999999999", "8888888888", "1", "0", "-1", "9223372036854775807", "abc", "9223372036854775", ""];
+const TIMES_MS: &[&str] =
+    &["9999999999999", "8888888888500", "8888888888499", "1", "0", "-1", "9223372036854775807", "abc"];
+const INVALID_OR_PAST: &[&str] =
+    &["0", "-1", "-100", "-9223372036854775808", "9223372036854775807", "abc", "", "1.5"];
+const PATTERNS: &[&str] = &["*", "a*", "?", "[a-c]", "[^a]", "{t}*", "", "nothing", "*e", "\\a", "[", "a["];
+const DATABASES: &[&str] = &["0", "0", "1", "2", "16", "-1", "abc"];
+const SET_OPTIONS: &[&str] =
+    &["NX", "XX", "GET", "KEEPTTL", "EXAT T", "PXAT M", "EX X", "PX X", "nx", "get", "EX", "FOO", "exat T"];
+const GETEX_OPTIONS: &[&str] = &["PERSIST", "EXAT T", "PXAT M", "EX X", "PX X", "EX", "NX", "FOO", "persist"];
+const EXPIRE_OPTIONS: &[&str] = &["NX", "XX", "GT", "LT", "nx", "FOO", ""];
+const LCS_OPTIONS: &[&str] = &["LEN", "IDX", "WITHMATCHLEN", "MINMATCHLEN N", "MINMATCHLEN", "FOO", "idx"];
+const COPY_OPTIONS: &[&str] = &["REPLACE", "DB D", "DB", "FOO", "replace"];
+
+/// A small generator with a known sequence (xorshift64*), so that a seed in a report is enough to see it again.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) as usize % bound
+    }
+
+    fn of(&mut self, pool: &[&'static str]) -> &'static str {
+        pool[self.below(pool.len())]
+    }
+
+    fn command(&mut self) -> Vec<String> {
+        let template = self.of(TEMPLATES);
+        let mut arguments = Vec::new();
+        for word in template.split(' ') {
+            self.expand(word, &mut arguments);
+        }
+        if self.below(8) == 0 {
+            arguments[0].make_ascii_uppercase();
+        }
+        match self.below(60) {
+            0 => {
+                arguments.pop();
+            }
+            1 => arguments.push("x".into()),
+            _ => {}
+        }
+        if arguments.is_empty() {
+            arguments.push("ping".into());
+        }
+        arguments
+    }
+
+    fn expand(&mut self, word: &str, arguments: &mut Vec<String>) {
+        let pool = match word {
+            "K" => KEYS,
+            "V" => VALUES,
+            "N" => INTEGERS,
+            "O" => OFFSETS,
+            "F" => FLOATS,
+            "T" => TIMES,
+            "M" => TIMES_MS,
+            "X" => INVALID_OR_PAST,
+            "P" => PATTERNS,
+            "D" => DATABASES,
+            "S" => SET_OPTIONS,
+            "G" => GETEX_OPTIONS,
+            "E" => EXPIRE_OPTIONS,
+            "L" => LCS_OPTIONS,
+            "C" => COPY_OPTIONS,
+            _ => {
+                arguments.push(word.to_owned());
+                return;
+            }
+        };
+        let chosen = self.of(pool);
+        match chosen.split_once(' ') {
+            // An option with a slot for its value.
+            Some((option, slot))
+                if slot.len() == 1 && "TMXND".contains(slot) && matches!(word, "S" | "G" | "L" | "C") =>
+            {
+                arguments.push(option.to_owned());
+                self.expand(slot, arguments);
+            }
+            _ => arguments.push(chosen.to_owned()),
+        }
+    }
+}
+
+/// Runs the batches of one seed; the mismatches as text.
+pub fn compare(reference: &mut Party, subject: &mut Party, seed: u64) -> Vec<String> {
+    let mut random = Random(seed);
+    let mut found = Vec::new();
+    let mut flush = true;
+    let mut history: Vec<String> = Vec::new();
+    for batch in 0..BATCHES {
+        if flush {
+            for party in [&mut *reference, &mut *subject] {
+                let client = connection(party);
+                assert_eq!(client.command("SELECT 0"), Value::Simple(b"OK".to_vec()));
+                assert_eq!(client.command("FLUSHALL"), Value::Simple(b"OK".to_vec()));
+            }
+            history.clear();
+        }
+        flush = false;
+        let commands: Vec<Vec<String>> = (0..BATCH).map(|_| random.command()).collect();
+        let frames: Vec<u8> = commands.iter().flat_map(|command| resp::encode(command)).collect();
+        for party in [&mut *reference, &mut *subject] {
+            connection(party).send_raw(&frames).expect("a batch is sent");
+        }
+        for (number, command) in commands.iter().enumerate() {
+            let shown: Vec<String> =
+                command.iter().map(|word| format!("\"{}\"", escaped(word.as_bytes()))).collect();
+            let shown = shown.join(" ");
+            let ours = connection(reference).read().expect("the reference answers").value;
+            let theirs = match connection(subject).read() {
+                Ok(reply) => reply.value,
+                Err(error) => {
+                    found.push(format!(
+                        "seed {seed}, batch {batch}, command {number}: {shown}\n    no reply: {error}"
+                    ));
+                    return found;
+                }
+            };
+            let comparison =
+                if command[0].eq_ignore_ascii_case("keys") { Comparison::Sorted } else { Comparison::Bytes };
+            if reduced(&ours, comparison) != reduced(&theirs, comparison) && !flush {
+                let before =
+                    history.iter().rev().take(6).rev().cloned().collect::<Vec<_>>().join("\n        ");
+                found.push(format!(
+                    "seed {seed}, batch {batch}: {shown}\n    expected {}\n    got      {}\n    after\n        {before}",
+                    show(&ours),
+                    show(&theirs)
+                ));
+                flush = true;
+            }
+            history.push(format!("{shown}  =>  {}", show(&ours)));
+        }
+        if found.len() >= MISMATCHES_MAX {
+            break;
+        }
+    }
+    found
+}
+
+fn connection(party: &mut Party) -> &mut Client {
+    party.connection(1).expect("a connection")
+}
