@@ -1,1 +1,29 @@
-//! Network side of Kora.
+//! The network side of Kora: sockets, RESP, mail between executors, and the commands about connections and the server.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | [`server`] | opens the sockets, starts one executor per core |
+//! | [`executor`] | the turn: completions, parsing, mail, sends, sleep |
+//! | [`ring`] | the io_uring of one executor |
+//! | [`resp`] | requests in, replies out |
+//! | [`connection`] | the state of one client |
+//! | `dispatch` | where a command runs: here, on a peer, on several, in the network layer |
+//! | [`mail`] | batches between executors |
+//! | [`coordinate`] | async functions over several executors |
+//! | `commands` | connection, server and cluster commands |
+
+mod commands;
+pub mod connection;
+pub mod coordinate;
+mod dispatch;
+pub mod executor;
+pub mod limits;
+pub mod listener;
+pub mod mail;
+mod merge;
+pub mod options;
+pub mod process;
+pub mod resp;
+pub mod ring;
+pub mod server;
+mod several;

@@ -1,0 +1,308 @@
+//! One client connection: its input, its replies in request order, its output.
+//!
+//! ```text
+//!   received bytes -> [partial] -> commands -> replies -+-> out -> sending -> socket
+//!                                                       |
+//!                         while a hop is under way: pending + tail (request order)
+//! ```
+//!
+//! A reply that is ready goes straight to `out`. Once a command has been sent to another executor, what follows is written to `tail`, and each
+//! pending reply remembers how much of `tail` belongs behind it; answers are put in front of their part of the tail as they arrive.
+
+use crate::limits::{IOVECS_MAX, SEND_LEN_MAX};
+use crate::resp::encode::Output;
+use crate::resp::parse::Parser;
+use io_uring::{opcode, squeue, types};
+use kora_engine::reply::Protocol;
+use std::collections::VecDeque;
+use std::os::fd::{OwnedFd, RawFd};
+
+/// How a client got in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Entrance {
+    /// The main TCP port.
+    Tcp,
+    /// The Unix socket.
+    Unix,
+    /// The port of one executor: keys of other shards are answered with MOVED.
+    Executor,
+}
+
+/// Why no more commands of a connection are executed for now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Stalled {
+    /// A command that takes several rounds is under way; what follows must not overtake it.
+    pub coordinating: bool,
+    /// This many requests wait for a peer.
+    pub peer: Option<u16>,
+    /// CLIENT PAUSE.
+    pub paused: bool,
+}
+
+impl Stalled {
+    /// Whether any reason holds.
+    #[inline]
+    pub fn any(&self) -> bool {
+        self.coordinating || self.peer.is_some() || self.paused
+    }
+}
+
+/// Input that is not executed yet: an unfinished frame, or commands whose turn has not come.
+pub struct Partial {
+    /// The bytes, from the start of the first unfinished frame.
+    pub bytes: Vec<u8>,
+    /// The parser's state within that frame.
+    pub parser: Parser,
+}
+
+/// A reply that is awaited from elsewhere.
+pub struct Pending {
+    /// It has come, but an earlier one has not.
+    pub reply: Option<Output>,
+    /// Replies are switched off for it.
+    pub discard: bool,
+    /// How far the tail belongs behind this reply: bytes, and spliced values.
+    tail_end: (usize, usize),
+}
+
+/// CLIENT REPLY.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ReplyMode {
+    /// Every command is answered.
+    #[default]
+    On,
+    /// None is.
+    Off,
+    /// The next one is not.
+    SkipNext,
+}
+
+/// A send that the kernel works on: its memory must stay until the completion.
+pub struct Sending {
+    /// The bytes.
+    pub output: Output,
+    /// How many of them are gone.
+    pub sent: usize,
+    /// What the kernel is told when there is more than one piece.
+    pub iovecs: Vec<libc::iovec>,
+    /// The message header that points to them.
+    pub message: libc::msghdr,
+}
+
+impl Sending {
+    /// A send of these bytes.
+    pub fn new(output: Output) -> Sending {
+        // SAFETY: all-zero is a valid (empty) message header.
+        let message = unsafe { std::mem::zeroed() };
+        Sending { output, sent: 0, iovecs: Vec::new(), message }
+    }
+
+    /// The operation that sends what is left. It points into `self`, which must stay in place until it completes.
+    pub fn prepare(&mut self, fd: RawFd) -> squeue::Entry {
+        // MSG_WAITALL: the kernel itself goes on after a short send.
+        let flags = libc::MSG_NOSIGNAL | libc::MSG_WAITALL;
+        if self.output.shared.is_empty() {
+            let rest = &self.output.buf[self.sent..];
+            return opcode::Send::new(types::Fd(fd), rest.as_ptr(), rest.len().min(SEND_LEN_MAX) as u32)
+                .flags(flags)
+                .build();
+        }
+        self.iovecs.clear();
+        let mut skip = self.sent;
+        for piece in self.output.pieces() {
+            if self.iovecs.len() == IOVECS_MAX {
+                break;
+            }
+            if skip >= piece.len() {
+                skip -= piece.len();
+                continue;
+            }
+            let rest = &piece[skip..];
+            skip = 0;
+            self.iovecs
+                .push(libc::iovec { iov_base: rest.as_ptr() as *mut libc::c_void, iov_len: rest.len() });
+        }
+        self.message.msg_iov = self.iovecs.as_mut_ptr();
+        self.message.msg_iovlen = self.iovecs.len();
+        opcode::SendMsg::new(types::Fd(fd), &self.message).flags(flags as u32).build()
+    }
+}
+
+/// Facts that CLIENT LIST and INFO print and that no hot path needs.
+pub struct ClientInfo {
+    /// Unique for the life of the process.
+    pub id: u64,
+    /// Peer address, or the path of the Unix socket with `:0`.
+    pub addr: String,
+    /// Local address.
+    pub laddr: String,
+    /// Whether the peer is on this host.
+    pub local: bool,
+    /// CLIENT SETNAME.
+    pub name: Vec<u8>,
+    /// CLIENT SETINFO lib-name.
+    pub lib_name: Vec<u8>,
+    /// CLIENT SETINFO lib-ver.
+    pub lib_ver: Vec<u8>,
+    /// When it connected, Unix milliseconds.
+    pub created_ms: u64,
+    /// CLIENT NO-EVICT.
+    pub no_evict: bool,
+    /// Bytes received.
+    pub net_in: u64,
+    /// Bytes sent.
+    pub net_out: u64,
+    /// Commands executed.
+    pub commands: u64,
+}
+
+/// One connection.
+pub struct Connection {
+    /// The socket.
+    pub socket: OwnedFd,
+    /// Distinguishes it from earlier connections at the same index.
+    pub generation: u32,
+    /// How it got in.
+    pub entrance: Entrance,
+    /// What it speaks.
+    pub protocol: Protocol,
+    /// SELECT.
+    pub db: u16,
+    /// Whether it may do more than AUTH and HELLO.
+    pub authenticated: bool,
+    /// CLIENT NO-TOUCH is off.
+    pub touch: bool,
+    /// CLIENT REPLY.
+    pub reply_mode: ReplyMode,
+    /// Why it waits.
+    pub stalled: Stalled,
+    /// No more commands are read; it is closed when everything is sent.
+    pub closing: bool,
+    /// The socket is shut down; it is freed when the last operation has completed.
+    pub dead: bool,
+    /// A multishot receive is armed in the ring.
+    pub receiving: bool,
+    /// The receive was cancelled because too much input waits.
+    pub receive_paused: bool,
+    /// The client has closed its side.
+    pub at_end: bool,
+    /// Operations in the ring that name this connection.
+    pub operations: u32,
+    /// It is in the executor's list of connections with output to send.
+    pub dirty: bool,
+    /// It is in the executor's list of connections with input to go on with.
+    pub ready: bool,
+    /// Input that waits.
+    pub partial: Option<Box<Partial>>,
+    /// Replies to send.
+    pub out: Output,
+    /// Replies behind pending ones.
+    pub tail: Output,
+    /// Replies awaited, oldest first.
+    pub pending: VecDeque<Pending>,
+    /// Sequence number of the first of `pending`.
+    pub first_pending: u32,
+    /// What the kernel sends.
+    pub sending: Option<Box<Sending>>,
+    /// Since when the output is above the soft limit, Unix milliseconds.
+    pub soft_limit_since: Option<u64>,
+    /// Time of the last command, Unix milliseconds.
+    pub last_active_ms: u64,
+    /// Number of the last command in the registry.
+    pub last_command: Option<u16>,
+    /// Everything else.
+    pub info: Box<ClientInfo>,
+}
+
+impl Connection {
+    /// The output to which the reply of the command in execution goes.
+    #[inline]
+    pub fn reply_output(&mut self) -> &mut Output {
+        if self.pending.is_empty() {
+            &mut self.out
+        } else {
+            &mut self.tail
+        }
+    }
+
+    /// To be called after something was written to [`Connection::reply_output`].
+    #[inline]
+    pub fn reply_written(&mut self) {
+        if let Some(last) = self.pending.back_mut() {
+            last.tail_end = (self.tail.buf.len(), self.tail.shared.len());
+        }
+    }
+
+    /// Announces a reply that comes from elsewhere; returns its sequence number.
+    #[inline]
+    pub fn await_reply(&mut self) -> u32 {
+        let sequence = self.first_pending.wrapping_add(self.pending.len() as u32);
+        let discard = self.reply_mode != ReplyMode::On;
+        let tail_end = (self.tail.buf.len(), self.tail.shared.len());
+        self.pending.push_back(Pending { reply: None, discard, tail_end });
+        sequence
+    }
+
+    /// Takes an awaited reply: `write` appends it to the output it is given. Everything that is complete by then
+    /// moves to `out`.
+    pub fn complete(&mut self, sequence: u32, write: impl FnOnce(&mut Output)) {
+        let at = sequence.wrapping_sub(self.first_pending) as usize;
+        let Some(pending) = self.pending.get_mut(at) else { return };
+        if at > 0 {
+            let mut reply = Output::default();
+            write(&mut reply);
+            pending.reply = Some(reply);
+            return;
+        }
+        if pending.discard {
+            write(&mut Output::default());
+        } else {
+            write(&mut self.out);
+        }
+        let mut moved = (0, 0);
+        self.move_tail(&mut moved);
+        while let Some(Pending { reply: Some(_), .. }) = self.pending.front() {
+            let front = self.pending.front_mut().expect("just seen");
+            let discard = front.discard;
+            let mut reply = front.reply.take().expect("just seen");
+            if !discard {
+                self.out.append(&mut reply);
+            }
+            self.move_tail(&mut moved);
+        }
+        if self.pending.is_empty() {
+            self.tail.clear();
+        } else if moved.0 > 0 || moved.1 > 0 {
+            self.tail.cut_front(moved);
+            for pending in &mut self.pending {
+                pending.tail_end.0 -= moved.0;
+                pending.tail_end.1 -= moved.1;
+            }
+        }
+    }
+
+    /// Removes the first pending entry and moves its part of the tail to `out`.
+    fn move_tail(&mut self, moved: &mut (usize, usize)) {
+        let pending = self.pending.pop_front().expect("called for the front");
+        self.first_pending = self.first_pending.wrapping_add(1);
+        self.out.append_part(&self.tail, *moved, pending.tail_end);
+        *moved = pending.tail_end;
+    }
+
+    /// Bytes of output that the client has not taken.
+    pub fn output_len(&self) -> usize {
+        let sending = self.sending.as_ref().map_or(0, |s| s.output.len() - s.sent);
+        let early: usize = self.pending.iter().filter_map(|p| p.reply.as_ref()).map(Output::len).sum();
+        self.out.len() + self.tail.len() + sending + early
+    }
+
+    /// Bytes of input that were not executed.
+    pub fn input_len(&self) -> usize {
+        self.partial.as_ref().map_or(0, |p| p.bytes.len())
+    }
+
+    /// Whether nothing is left to be done for its past commands.
+    pub fn is_drained(&self) -> bool {
+        self.pending.is_empty() && self.out.is_empty() && self.sending.is_none()
+    }
+}

@@ -1,0 +1,517 @@
+//! From an argument list to a reply: resolve the command, decide where it runs, run it, account for it.
+
+use crate::commands::{self, Served};
+use crate::connection::{Entrance, ReplyMode};
+use crate::executor::{Executor, Gather};
+use crate::limits::OUTBOX_PARK_LEN;
+use crate::mail::{ReplyTo, RequestHead};
+use crate::resp::encode::{Output, RespSink};
+use bytes::Bytes;
+use kora_engine::command::{Command, Flags, Merge, Run, ServerCommand, Spread};
+use kora_engine::error::Error;
+use kora_engine::keyspace::View;
+use kora_engine::limits::CURSOR_POSITION_BITS;
+use kora_engine::reply::{Protocol, Reply};
+use kora_engine::shard::Applied;
+use kora_engine::slot::Slot;
+use smallvec::SmallVec;
+use std::sync::atomic::Ordering;
+
+/// Where the keys of a command are.
+enum Owner {
+    /// All on this shard.
+    One(u16),
+    /// On several.
+    Several,
+}
+
+impl Executor {
+    /// Executes one command of a connection. Its reply is written, or awaited from elsewhere, or the connection is stalled for
+    /// a peer: then nothing has happened and the command is to be executed again.
+    #[inline]
+    pub(crate) fn execute(&mut self, index: u32, argv: &[&[u8]], frame: Option<&Bytes>) {
+        self.lend_buffer(index);
+        self.mark_dirty(index);
+        let command = match self.registry.resolve(argv) {
+            Ok(command) => command,
+            Err(error) => return self.reject(index, None, argv, error),
+        };
+        let now = self.now;
+        let connection = self.connection(index);
+        connection.last_active_ms = now;
+        connection.last_command = Some(command.id);
+        connection.info.commands += 1;
+        if !connection.authenticated && !command.spec.flags.contains(Flags::NO_AUTH) {
+            return self.reject(index, Some(command), argv, NO_AUTH);
+        }
+        if connection.reply_mode != ReplyMode::On {
+            return self.execute_unanswered(index, command, argv, frame);
+        }
+        if self.process.paused_until_ms.load(Ordering::Relaxed) != 0 && self.pause(index, command) {
+            return;
+        }
+        self.route(index, command, argv, frame);
+    }
+
+    /// Runs a command where it belongs.
+    #[inline]
+    fn route(&mut self, index: u32, command: &'static Command, argv: &[&[u8]], frame: Option<&Bytes>) {
+        match command.spec.run {
+            Run::Keys(_, spread) => {
+                let executor_port = self.connection(index).entrance == Entrance::Executor;
+                if self.count == 1 && !executor_port {
+                    return self.run_here(index, command, argv, frame);
+                }
+                let owner = self.owner(command, argv);
+                if executor_port {
+                    if let Err(error) = self.check_slots(command, argv) {
+                        return self.reject(index, Some(command), argv, error);
+                    }
+                }
+                match owner {
+                    Owner::One(shard) if shard == self.id => self.run_here(index, command, argv, frame),
+                    Owner::One(shard) => self.run_there(index, shard, command, argv, frame),
+                    Owner::Several => match spread {
+                        Spread::Split(merge) => self.run_split(index, command, argv, frame, merge),
+                        Spread::Coordinate(kind) => {
+                            let (protocol, view) = self.view_of(index);
+                            let task = crate::several::task(self, kind, argv, view, protocol);
+                            self.account_coordinated(command);
+                            self.coordinate(index, task);
+                        }
+                        Spread::OneKey => unreachable!("{} has one key", command.full_name),
+                    },
+                }
+            }
+            Run::Everywhere(_, merge) => {
+                if self.count == 1 {
+                    self.run_here(index, command, argv, frame)
+                } else {
+                    self.run_everywhere(index, command, argv, merge)
+                }
+            }
+            Run::ByCursor(_) => {
+                let shard =
+                    match argv.get(1).and_then(|text| std::str::from_utf8(text).ok()?.parse::<u64>().ok()) {
+                        Some(cursor) if (cursor >> CURSOR_POSITION_BITS) < self.count as u64 => {
+                            (cursor >> CURSOR_POSITION_BITS) as u16
+                        }
+                        // Not a cursor of ours: any shard gives the error, or the end.
+                        _ => self.id,
+                    };
+                if shard == self.id {
+                    self.run_here(index, command, argv, frame)
+                } else {
+                    self.run_there(index, shard, command, argv, frame)
+                }
+            }
+            Run::Server(server) => self.run_server(index, command, server, argv),
+            Run::Container => self.reject(index, Some(command), argv, Error::wrong_arity(&command.full_name)),
+        }
+    }
+
+    /// On this shard, answered at once: the hot path.
+    #[inline]
+    fn run_here(&mut self, index: u32, command: &'static Command, argv: &[&[u8]], frame: Option<&Bytes>) {
+        let now = self.now;
+        // The connection leaves its seat's borrow: the shard and the statistics are other fields.
+        let (shard, connection) = self.shard_and_connection(index);
+        let view = View { db: connection.db, now, touch: connection.touch };
+        let protocol = connection.protocol;
+        let applied =
+            shard.apply(view, command, argv, frame, &mut RespSink::new(connection.reply_output(), protocol));
+        if let Applied::Replied = applied {
+            connection.reply_written();
+            self.account(command, &applied, Some(index), argv);
+            return;
+        }
+        self.run_here_rest(index, command, argv, applied);
+    }
+
+    #[cold]
+    fn run_here_rest(&mut self, index: u32, command: &'static Command, argv: &[&[u8]], applied: Applied) {
+        self.connection(index).reply_written();
+        self.account(command, &applied, Some(index), argv);
+        if let Applied::Later(work) = applied {
+            let to = self.await_reply(index);
+            let protocol = self.connection(index).protocol;
+            self.connection(index).stalled.coordinating = true;
+            self.add_slice(work, to, protocol);
+        }
+    }
+
+    /// On the shard of another executor.
+    #[inline]
+    fn run_there(
+        &mut self,
+        index: u32,
+        shard: u16,
+        command: &'static Command,
+        argv: &[&[u8]],
+        frame: Option<&Bytes>,
+    ) {
+        if !self.has_room(index, shard) {
+            return;
+        }
+        let to = self.await_reply(index);
+        self.mail(index, shard, to, command, argv.iter().copied(), argv.len(), frame);
+    }
+
+    /// Whether requests for a shard may be added. If not, the connection waits for the peer.
+    fn has_room(&mut self, index: u32, shard: u16) -> bool {
+        if shard == self.id {
+            return true;
+        }
+        let outbox = &self.peers[shard as usize].as_ref().expect("a peer for every other executor").outbox;
+        if outbox.bytes.len() + outbox.large.iter().map(Bytes::len).sum::<usize>() < OUTBOX_PARK_LEN {
+            return true;
+        }
+        self.connection(index).stalled.peer = Some(shard);
+        false
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn mail<'b>(
+        &mut self,
+        index: u32,
+        shard: u16,
+        to: ReplyTo,
+        command: &'static Command,
+        argv: impl Iterator<Item = &'b [u8]>,
+        argc: usize,
+        frame: Option<&Bytes>,
+    ) {
+        let connection = self.connection(index);
+        let head = RequestHead {
+            to,
+            command: command.id,
+            db: connection.db,
+            argc: argc as u32,
+            protocol: connection.protocol,
+            touch: connection.touch,
+            transaction: 0,
+        };
+        let peer = self.peers[shard as usize].as_mut().expect("a peer for every other executor");
+        peer.outbox.push(head, argv, frame);
+    }
+
+    /// Announces a reply that comes later.
+    pub(crate) fn await_reply(&mut self, index: u32) -> ReplyTo {
+        let connection = self.connection(index);
+        ReplyTo::Connection { index, generation: connection.generation, sequence: connection.await_reply() }
+    }
+
+    /// Which shard has the keys.
+    fn owner(&self, command: &Command, argv: &[&[u8]]) -> Owner {
+        let mut owner = None;
+        for spec in command.spec.keys {
+            for at in spec.positions(argv.len()) {
+                let shard = Slot::of(argv[at]).shard(self.count);
+                match owner {
+                    None => owner = Some(shard),
+                    Some(first) if first != shard => return Owner::Several,
+                    Some(_) => {}
+                }
+            }
+        }
+        Owner::One(owner.unwrap_or(self.id))
+    }
+
+    /// On an executor's own port: all keys must be in one slot, and that slot must be this executor's.
+    fn check_slots(&self, command: &Command, argv: &[&[u8]]) -> Result<(), Error> {
+        let mut slot = None;
+        for spec in command.spec.keys {
+            for at in spec.positions(argv.len()) {
+                let this = Slot::of(argv[at]);
+                if slot.is_some_and(|other| other != this) {
+                    return Err(Error::new("CROSSSLOT Keys in request don't hash to the same slot"));
+                }
+                slot = Some(this);
+            }
+        }
+        match slot {
+            Some(slot) if slot.shard(self.count) != self.id => {
+                let owner = slot.shard(self.count);
+                Err(Error::owned(format!(
+                    "MOVED {} {}",
+                    slot.number(),
+                    commands::cluster::address_of(self, owner)
+                )))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Keys on several shards: each shard gets its own, the replies merge.
+    fn run_split(
+        &mut self,
+        index: u32,
+        command: &'static Command,
+        argv: &[&[u8]],
+        frame: Option<&Bytes>,
+        merge: Merge,
+    ) {
+        let spec = command.spec.keys[0];
+        let mut by_shard: Vec<SmallVec<[&[u8]; 16]>> = vec![SmallVec::new(); self.count as usize];
+        let mut order = Vec::new();
+        for at in spec.positions(argv.len()) {
+            let shard = Slot::of(argv[at]).shard(self.count);
+            let args = &mut by_shard[shard as usize];
+            if args.is_empty() {
+                args.extend_from_slice(&argv[..spec.first as usize]);
+            }
+            args.extend_from_slice(&argv[at..(at + spec.step as usize).min(argv.len())]);
+            order.push(shard);
+        }
+        for (shard, args) in by_shard.iter().enumerate() {
+            if !args.is_empty() && !self.has_room(index, shard as u16) {
+                return;
+            }
+        }
+        let shards: Vec<u16> =
+            (0..self.count).filter(|&shard| !by_shard[shard as usize].is_empty()).collect();
+        // The number of the part within the gathering, for each key.
+        for shard in &mut order {
+            *shard = shards.iter().position(|s| s == shard).expect("listed above") as u16;
+        }
+        let id = self.start_gather(index, shards.len(), merge, order);
+        for (part, &shard) in shards.iter().enumerate() {
+            let args = &by_shard[shard as usize];
+            self.run_part(index, id, part, shard, command, args, frame);
+        }
+    }
+
+    /// A command that concerns every shard.
+    fn run_everywhere(&mut self, index: u32, command: &'static Command, argv: &[&[u8]], merge: Merge) {
+        for shard in 0..self.count {
+            if !self.has_room(index, shard) {
+                return;
+            }
+        }
+        let id = self.start_gather(index, self.count as usize, merge, Vec::new());
+        for shard in 0..self.count {
+            self.run_part(index, id, shard as usize, shard, command, argv, None);
+        }
+    }
+
+    fn start_gather(&mut self, index: u32, parts: usize, merge: Merge, order: Vec<u16>) -> u32 {
+        let to = self.await_reply(index);
+        let gather = Gather {
+            to,
+            missing: parts as u32,
+            parts: (0..parts).map(|_| Output::default()).collect(),
+            merge,
+            order,
+        };
+        let id = self.free_gathers.pop().unwrap_or_else(|| {
+            self.gathers.push(None);
+            (self.gathers.len() - 1) as u32
+        });
+        self.gathers[id as usize] = Some(gather);
+        id
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn run_part(
+        &mut self,
+        index: u32,
+        gather: u32,
+        part: usize,
+        shard: u16,
+        command: &'static Command,
+        argv: &[&[u8]],
+        frame: Option<&Bytes>,
+    ) {
+        let to = ReplyTo::Gather { id: gather, part: part as u32 };
+        if shard != self.id {
+            self.mail(index, shard, to, command, argv.iter().copied(), argv.len(), frame);
+            return;
+        }
+        let (protocol, view) = self.view_of(index);
+        let mut reply = Output::default();
+        let applied = self.shard.apply(view, command, argv, frame, &mut RespSink::new(&mut reply, protocol));
+        self.account(command, &applied, Some(index), argv);
+        match applied {
+            Applied::Later(work) => self.add_slice(work, to, protocol),
+            _ => self.deliver(to, &mut |out| out.append(&mut reply)),
+        }
+    }
+
+    /// All parts are there: one reply.
+    pub(crate) fn gathered(&mut self, id: u32) {
+        let mut gather = self.gathers[id as usize].take().expect("complete just now");
+        self.free_gathers.push(id);
+        let mut merged = crate::merge::merge(gather.merge, &mut gather.parts, &gather.order);
+        self.deliver(gather.to, &mut |out| out.append(&mut merged));
+    }
+
+    /// Commands of the network layer.
+    fn run_server(&mut self, index: u32, command: &'static Command, server: ServerCommand, argv: &[&[u8]]) {
+        let mut reply = Output::default();
+        let before = self.connection(index).protocol;
+        let outcome =
+            commands::run(self, index, command, server, argv, &mut RespSink::new(&mut reply, before));
+        if self.try_connection(index).is_none() {
+            return;
+        }
+        match outcome {
+            Ok(Served::Replied) => {
+                self.account(command, &Applied::Replied, Some(index), argv);
+                let connection = self.connection(index);
+                connection.reply_output().append(&mut reply);
+                connection.reply_written();
+            }
+            Ok(Served::Silent) => self.account(command, &Applied::Replied, Some(index), argv),
+            Ok(Served::Task(task)) => {
+                self.account(command, &Applied::Replied, Some(index), argv);
+                self.coordinate(index, task);
+            }
+            Err(error) => {
+                let connection = self.connection(index);
+                RespSink::new(connection.reply_output(), before).error(error.text());
+                connection.reply_written();
+                self.account(command, &Applied::Failed(error), Some(index), argv);
+            }
+        }
+    }
+
+    /// Starts a coordinator for a connection, which waits for it.
+    fn coordinate(&mut self, index: u32, task: crate::coordinate::Task) {
+        let to = self.await_reply(index);
+        self.connection(index).stalled.coordinating = true;
+        self.start_task(task, to);
+    }
+
+    /// CLIENT REPLY OFF and SKIP: the command runs, its reply is not sent.
+    #[cold]
+    fn execute_unanswered(
+        &mut self,
+        index: u32,
+        command: &'static Command,
+        argv: &[&[u8]],
+        frame: Option<&Bytes>,
+    ) {
+        // What is written from here on is taken back; what is awaited is marked to be discarded.
+        let mode = self.connection(index).reply_mode;
+        let connection = self.connection(index);
+        let pending = connection.pending.len();
+        let kept = std::mem::take(connection.reply_output());
+        self.route(index, command, argv, frame);
+        let Some(connection) = self.try_connection(index) else { return };
+        if pending == 0 {
+            connection.out = kept;
+        } else {
+            connection.tail = kept;
+            connection.reply_written();
+        }
+        if connection.stalled.peer.is_none() && mode == ReplyMode::SkipNext && connection.reply_mode == mode {
+            connection.reply_mode = ReplyMode::On;
+        }
+        let switched_on = mode != ReplyMode::On
+            && connection.reply_mode == ReplyMode::On
+            && commands::is_client_reply(command)
+            && argv.get(2).is_some_and(|a| a.eq_ignore_ascii_case(b"on"));
+        if switched_on {
+            let protocol = connection.protocol;
+            RespSink::new(connection.reply_output(), protocol).ok();
+            connection.reply_written();
+        }
+    }
+
+    /// CLIENT PAUSE: returns whether the connection now waits.
+    #[cold]
+    fn pause(&mut self, index: u32, command: &'static Command) -> bool {
+        if self.now >= self.process.paused_until_ms.load(Ordering::Relaxed) {
+            self.end_pause();
+            return false;
+        }
+        let writes_only = self.process.pause_writes_only.load(Ordering::Relaxed) != 0;
+        if (writes_only && !command.is_write()) || commands::runs_while_paused(command) {
+            return false;
+        }
+        self.connection(index).stalled.paused = true;
+        self.tick_soon();
+        true
+    }
+
+    /// Answers with an error without running the command.
+    #[cold]
+    fn reject(&mut self, index: u32, command: Option<&'static Command>, _argv: &[&[u8]], error: Error) {
+        self.observed.errors.record(error.text());
+        if let Some(command) = command {
+            self.observed.commands.record_rejected(command.id as usize);
+        }
+        let connection = self.connection(index);
+        let silent = connection.reply_mode != ReplyMode::On;
+        let protocol = connection.protocol;
+        if !silent {
+            RespSink::new(connection.reply_output(), protocol).error(error.text());
+            connection.reply_written();
+        }
+        if connection.reply_mode == ReplyMode::SkipNext {
+            connection.reply_mode = ReplyMode::On;
+        }
+    }
+
+    /// Notes that a command ran, and how long.
+    #[inline]
+    pub(crate) fn account(
+        &mut self,
+        command: &'static Command,
+        applied: &Applied,
+        index: Option<u32>,
+        argv: &[&[u8]],
+    ) {
+        let tick = self.clock.raw();
+        let nanos = self.clock.delta_as_nanos(self.last_tick, tick);
+        self.last_tick = tick;
+        self.observed.totals.commands += 1;
+        self.observed.commands.record(command.id as usize, nanos);
+        if let Applied::Failed(error) = applied {
+            self.observed.errors.record(error.text());
+            self.observed.commands.record_failed(command.id as usize);
+        }
+        if nanos >= self.slow_nanos {
+            self.account_slow(command, nanos, index, argv);
+        }
+    }
+
+    #[cold]
+    fn account_slow(&mut self, command: &'static Command, nanos: u64, index: Option<u32>, argv: &[&[u8]]) {
+        let seconds = self.now / 1000;
+        if self.observed.latency.is_spike(nanos) {
+            let event = if command.spec.flags.contains(Flags::FAST) { "fast-command" } else { "command" };
+            self.observed.latency.record(event, seconds, nanos);
+        }
+        if self.observed.slowlog.is_slow(nanos) && !command.spec.flags.contains(Flags::SKIP_SLOWLOG) {
+            let (addr, name) = match index.and_then(|index| self.try_connection(index)) {
+                Some(connection) => (connection.info.addr.clone(), connection.info.name.clone()),
+                None => (String::new(), Vec::new()),
+            };
+            let argv = commands::redacted(command, argv);
+            self.observed.slowlog.record(
+                &self.process.slowlog_ids,
+                seconds,
+                nanos,
+                argv.iter().copied(),
+                &addr,
+                &name,
+            );
+        }
+    }
+
+    /// A coordinated command counts once, on the executor that coordinates it.
+    fn account_coordinated(&mut self, command: &'static Command) {
+        self.account(command, &Applied::Replied, None, &[]);
+    }
+
+    /// How a connection sees the keys, and what it speaks.
+    pub(crate) fn view_of(&mut self, index: u32) -> (Protocol, View) {
+        let now = self.now;
+        let connection = self.connection(index);
+        (connection.protocol, View { db: connection.db, now, touch: connection.touch })
+    }
+}
+
+/// Redis's words.
+pub(crate) const NO_AUTH: Error = Error::new("NOAUTH Authentication required.");

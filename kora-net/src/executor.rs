@@ -1,0 +1,1376 @@
+//! The turn: one pass of an executor over its sockets, its shard and its mail.
+//!
+//! ```text
+//!   reap completions -> parse and execute -> mail in -> coordinators -> send replies and mail -> submit and sleep
+//! ```
+//!
+//! One executor owns one shard and the connections that came to it; nothing of it is ever touched by another thread. A turn is bounded: at most
+//! [`TURN_COMMANDS_MAX`] commands per connection, then the next one; long work is sliced and goes on in the following turns.
+//!
+//! The executor runs as the main task of a glommio `LocalExecutor` and sleeps in its own socket ring. glommio gets the core back at every
+//! housekeeping tick, and at each turn while it has file I/O in flight.
+
+use crate::connection::{ClientInfo, Connection, Entrance, Partial, Sending};
+use crate::coordinate::{Hub, QueuedCall, ResultSlot, Task};
+use crate::limits::*;
+use crate::mail::{AnswerHead, Batch, LateReply, Mail, Peer, ReplyTo, LARGE};
+use crate::options::Settings;
+use crate::process::{now_ms, Phase, Process};
+use crate::resp::encode::{Output, RespSink};
+use crate::resp::parse::{ParseLimits, Parser, Step};
+use crate::ring::{Completion, Received, RingSizes, SocketRing};
+use bytes::Bytes;
+use kora_engine::command::{registry, Registry};
+use kora_engine::exec::Continuation;
+use kora_engine::keyspace::View;
+use kora_engine::reply::{Protocol, Reply};
+use kora_engine::shard::{Applied, EngineConfig, Shard, ShardId};
+use kora_modules::observe::commandstats::CommandStats;
+use kora_modules::observe::errorstats::ErrorStats;
+use kora_modules::observe::latency::LatencyMonitor;
+use kora_modules::observe::rates::{RateSampler, Totals};
+use kora_modules::observe::slowlog::Slowlog;
+use smallvec::SmallVec;
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::rc::Rc;
+use std::sync::atomic::Ordering;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// What a completion is about; the top byte of its user data.
+#[repr(u8)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Operation {
+    Receive = 1,
+    Send = 2,
+    Accept = 3,
+    Wake = 4,
+    Cancel = 5,
+}
+
+fn user_data(operation: Operation, generation: u32, index: u32) -> u64 {
+    ((operation as u64) << 56) | ((generation as u64 & 0xFF_FFFF) << 32) | index as u64
+}
+
+/// A place for a connection.
+struct Seat {
+    generation: u32,
+    connection: Option<Box<Connection>>,
+}
+
+/// Statistics of one executor.
+pub struct Observed {
+    /// Per command.
+    pub commands: CommandStats,
+    /// Per error code.
+    pub errors: ErrorStats,
+    /// Slow commands.
+    pub slowlog: Slowlog,
+    /// Latency events.
+    pub latency: LatencyMonitor,
+    /// Instantaneous rates.
+    pub rates: RateSampler,
+    /// Commands and bytes since the start.
+    pub totals: Totals,
+    /// Connections dropped because they did not read their replies.
+    pub output_limit_disconnections: u64,
+    /// Connections dropped because their input grew too large.
+    pub query_limit_disconnections: u64,
+    /// Turns taken.
+    pub turns: u64,
+    /// Requests sent to other executors.
+    pub hops: u64,
+    /// Batches in which they were sent.
+    pub batches: u64,
+}
+
+/// A command whose keys are on several shards and whose partial replies merge.
+pub(crate) struct Gather {
+    /// The connection's pending reply.
+    pub to: ReplyTo,
+    /// Parts that have not answered.
+    pub missing: u32,
+    /// The parts' replies.
+    pub parts: Vec<Output>,
+    /// How they become one.
+    pub merge: kora_engine::command::Merge,
+    /// For each key in the order of the command, the part that has it.
+    pub order: Vec<u16>,
+}
+
+struct RunningTask {
+    task: Task,
+    to: ReplyTo,
+}
+
+/// Work of a command on this shard that goes on in later turns.
+struct Slice {
+    work: Box<dyn Continuation>,
+    origin: SliceOrigin,
+    protocol: Protocol,
+}
+
+/// Where the reply of sliced work goes.
+#[derive(Clone, Copy)]
+enum SliceOrigin {
+    Own(ReplyTo),
+    Peer(u16, ReplyTo),
+}
+
+/// One executor; see the module.
+pub struct Executor {
+    /// Which one.
+    pub id: u16,
+    /// How many there are.
+    pub count: u16,
+    /// Its data.
+    pub shard: Shard,
+    /// What all executors share.
+    pub process: Arc<Process>,
+    /// Its copy of what CONFIG SET can change.
+    pub settings: Rc<Settings>,
+    /// Its statistics.
+    pub observed: Observed,
+    /// Through which its coordinators reach the others.
+    pub hub: Hub,
+    /// The time at the start of this turn, Unix milliseconds.
+    pub now: u64,
+    pub(crate) registry: &'static Registry,
+    pub(crate) clock: quanta::Clock,
+    /// Clock reading when the last command ended: the next one starts there.
+    pub(crate) last_tick: u64,
+    pub(crate) limits: ParseLimits,
+    /// Nanoseconds above which the slow log or the latency monitor wants to see a command.
+    pub(crate) slow_nanos: u64,
+
+    ring: SocketRing,
+    seats: Vec<Seat>,
+    free_seats: Vec<u32>,
+    listeners: Vec<(OwnedFd, Entrance)>,
+    /// Listeners whose accept has ended (no descriptors left) and is tried again at the next tick.
+    idle_listeners: Vec<usize>,
+    pub(crate) peers: Vec<Option<Peer>>,
+    pub(crate) gathers: Vec<Option<Gather>>,
+    pub(crate) free_gathers: Vec<u32>,
+    tasks: Vec<Option<RunningTask>>,
+    task_ready: VecDeque<usize>,
+    /// Calls that were mailed: number, task, and where the result goes.
+    calls: Vec<Option<(usize, ResultSlot)>>,
+    free_calls: Vec<u32>,
+    slices: VecDeque<Slice>,
+    ready: VecDeque<u32>,
+    dirty: Vec<u32>,
+    completions: Vec<Completion>,
+    parser: Parser,
+    pool: Vec<Vec<u8>>,
+    next_tick_ms: u64,
+    next_second_ms: u64,
+    background_due: bool,
+    drained: bool,
+    stop_deadline: Option<Instant>,
+}
+
+impl Executor {
+    /// An executor on the calling thread.
+    ///
+    /// # Errors
+    /// The socket ring cannot be made.
+    pub fn new(
+        id: u16,
+        process: Arc<Process>,
+        peers: Vec<Option<Peer>>,
+        listeners: Vec<(OwnedFd, Entrance)>,
+    ) -> io::Result<Executor> {
+        let settings = Rc::new(process.options.settings.clone());
+        let config = EngineConfig {
+            max_string_len: settings.proto_max_bulk_len as usize,
+            databases: process.options.databases,
+            count_slots: process.options.cluster_ports.is_some(),
+        };
+        let count = process.executors();
+        // One seed for all shards: their hashes agree, their data does not.
+        let shard = Shard::new(ShardId { index: id, count }, config, process.seed);
+        let now = now_ms();
+        let registry = registry();
+        let clock = quanta::Clock::new();
+        let mut executor = Executor {
+            id,
+            count,
+            shard,
+            observed: Observed {
+                commands: CommandStats::new(registry.all().len()),
+                errors: ErrorStats::new(),
+                slowlog: Slowlog::new(settings.slowlog_log_slower_than, settings.slowlog_max_len as usize),
+                latency: LatencyMonitor::new(settings.latency_monitor_threshold),
+                rates: RateSampler::new(now, Totals::default()),
+                totals: Totals::default(),
+                output_limit_disconnections: 0,
+                query_limit_disconnections: 0,
+                turns: 0,
+                hops: 0,
+                batches: 0,
+            },
+            hub: Hub::default(),
+            now,
+            registry,
+            last_tick: clock.raw(),
+            clock,
+            limits: ParseLimits { bulk_len: settings.proto_max_bulk_len as usize, authenticated: true },
+            slow_nanos: 0,
+            ring: SocketRing::new(RingSizes::default())?,
+            seats: Vec::new(),
+            free_seats: Vec::new(),
+            listeners,
+            idle_listeners: Vec::new(),
+            peers,
+            gathers: Vec::new(),
+            free_gathers: Vec::new(),
+            tasks: Vec::new(),
+            task_ready: VecDeque::new(),
+            calls: Vec::new(),
+            free_calls: Vec::new(),
+            slices: VecDeque::new(),
+            ready: VecDeque::new(),
+            dirty: Vec::new(),
+            completions: Vec::with_capacity(256),
+            parser: Parser::default(),
+            pool: Vec::new(),
+            next_tick_ms: now,
+            next_second_ms: now,
+            background_due: false,
+            drained: false,
+            stop_deadline: None,
+            settings,
+            process,
+        };
+        executor.settings_changed();
+        Ok(executor)
+    }
+
+    /// What the kernel offers, for the line at start.
+    pub fn ring_features(&self) -> &str {
+        self.ring.features()
+    }
+
+    /// Runs until the process stops.
+    ///
+    /// # Errors
+    /// The ring fails in a way that has no remedy.
+    pub async fn run(&mut self) -> io::Result<()> {
+        let doorbell = self.process.doorbells[self.id as usize].fd();
+        self.ring.read_wake(doorbell, user_data(Operation::Wake, 0, 0));
+        for at in 0..self.listeners.len() {
+            self.arm_listener(at);
+        }
+        let mut glommio_turn = Instant::now();
+        loop {
+            let wait = self.turn()?;
+            if wait.is_none() && self.finished() {
+                return Ok(());
+            }
+            // Timers and tasks of glommio need the core now and then; it costs three system calls.
+            if glommio_turn.elapsed() >= PARK_MAX {
+                glommio::executor().yield_now().await;
+                glommio_turn = Instant::now();
+            }
+            self.sleep(wait)?;
+        }
+    }
+
+    /// One pass over everything that is there. Returns how long there is nothing to do unless something arrives;
+    /// `None` when there is work left.
+    fn turn(&mut self) -> io::Result<Option<Duration>> {
+        self.observed.turns += 1;
+        self.now = now_ms();
+        self.last_tick = self.clock.raw();
+        let mut completions = std::mem::take(&mut self.completions);
+        self.ring.reap(&mut completions);
+        for completion in completions.drain(..) {
+            self.completed(completion);
+        }
+        self.completions = completions;
+        self.ring.publish_recycled();
+        self.receive_mail();
+        for _ in 0..self.ready.len() {
+            let index = self.ready.pop_front().expect("counted");
+            self.resume(index);
+        }
+        self.run_tasks();
+        self.run_slices();
+        self.tick();
+        self.flush();
+        self.send_mail();
+        if !self.ready.is_empty() || !self.task_ready.is_empty() || !self.slices.is_empty() {
+            return Ok(None);
+        }
+        if self.background_due || self.process.phase() != Phase::Running {
+            return Ok(None);
+        }
+        let until_tick = Duration::from_millis(self.next_tick_ms.saturating_sub(self.now).max(1));
+        Ok(Some(until_tick.min(PARK_MAX)))
+    }
+
+    /// Submits, and sleeps if there is nothing to do.
+    fn sleep(&mut self, wait: Option<Duration>) -> io::Result<()> {
+        let Some(wait) = wait else {
+            if self.process.phase() != Phase::Running {
+                // What is left is in the hands of clients and peers: look again soon, without spinning.
+                return self.ring.enter(Some(Duration::from_millis(1)));
+            }
+            return self.ring.enter(None);
+        };
+        if self.count == 1 {
+            return self.park(wait);
+        }
+        if self.process.options.spin_us > 0
+            && self.spin(Duration::from_micros(self.process.options.spin_us))?
+        {
+            return Ok(());
+        }
+        self.park(wait)
+    }
+
+    fn park(&mut self, wait: Duration) -> io::Result<()> {
+        let process = self.process.clone();
+        let doorbell = &process.doorbells[self.id as usize];
+        doorbell.park();
+        let wait = if self.has_mail() || self.process.phase() != Phase::Running { None } else { Some(wait) };
+        let result = self.ring.enter(wait);
+        doorbell.unpark();
+        result
+    }
+
+    /// Looks for work without sleeping for a while. Returns whether some came.
+    fn spin(&mut self, time: Duration) -> io::Result<bool> {
+        let start = Instant::now();
+        self.ring.enter(None)?;
+        loop {
+            if self.has_mail() || self.ring.has_completions() {
+                return Ok(true);
+            }
+            if start.elapsed() >= time {
+                return Ok(false);
+            }
+            self.ring.enter(None)?;
+            std::hint::spin_loop();
+        }
+    }
+
+    fn has_mail(&self) -> bool {
+        self.peers.iter().flatten().any(Peer::has_mail)
+    }
+
+    // ---- completions -------------------------------------------------------------------------------------
+
+    fn completed(&mut self, completion: Completion) {
+        let index = completion.user_data as u32;
+        let generation = (completion.user_data >> 32) as u32 & 0xFF_FFFF;
+        match (completion.user_data >> 56) as u8 {
+            k if k == Operation::Receive as u8 => self.received(index, generation, completion),
+            k if k == Operation::Send as u8 => self.sent(index, generation, completion.result),
+            k if k == Operation::Accept as u8 => self.accepted(index as usize, completion),
+            k if k == Operation::Wake as u8 => {
+                let doorbell = self.process.doorbells[self.id as usize].fd();
+                self.ring.read_wake(doorbell, user_data(Operation::Wake, 0, 0));
+            }
+            k => debug_assert!(k == Operation::Cancel as u8),
+        }
+    }
+
+    fn arm_listener(&mut self, at: usize) {
+        let fd = self.listeners[at].0.as_raw_fd();
+        self.ring.accept_multi(fd, user_data(Operation::Accept, 0, at as u32));
+    }
+
+    fn accepted(&mut self, at: usize, completion: Completion) {
+        if completion.result >= 0 {
+            // SAFETY: a descriptor that the kernel has just made for us.
+            let socket = unsafe { OwnedFd::from_raw_fd(completion.result) };
+            self.admit(socket, self.listeners[at].1);
+        } else if self.process.phase() == Phase::Running {
+            let error = io::Error::from_raw_os_error(-completion.result);
+            tracing::warn!(%error, "a connection could not be accepted; raise the limit on open files (LimitNOFILE)");
+        }
+        if !completion.more() {
+            if completion.result >= 0 {
+                self.arm_listener(at);
+            } else {
+                self.idle_listeners.push(at);
+            }
+        }
+    }
+
+    /// Takes a new connection in, or passes it to the executor whose turn it is.
+    fn admit(&mut self, socket: OwnedFd, entrance: Entrance) {
+        let process = self.process.clone();
+        process.accepted.fetch_add(1, Ordering::Relaxed);
+        if process.phase() != Phase::Running {
+            return;
+        }
+        let clients = process.clients.fetch_add(1, Ordering::Relaxed);
+        if clients >= process.max_clients.load(Ordering::Relaxed) as usize {
+            process.clients.fetch_sub(1, Ordering::Relaxed);
+            process.rejected.fetch_add(1, Ordering::Relaxed);
+            refuse(&socket, b"-ERR max number of clients reached\r\n");
+            return;
+        }
+        if entrance != Entrance::Executor && self.count > 1 {
+            let target = process.next_executor.fetch_add(1, Ordering::Relaxed) % self.count as usize;
+            if target != self.id as usize {
+                let peer = self.peers[target].as_mut().expect("a peer for every other executor");
+                peer.outbox.adopted.push(crate::mail::Adopted { socket, entrance });
+                return;
+            }
+        }
+        self.adopt(socket, entrance);
+    }
+
+    /// Starts to serve a connection.
+    fn adopt(&mut self, socket: OwnedFd, entrance: Entrance) {
+        let (addr, laddr, foreign) = addresses(&socket, entrance, &self.process.options);
+        if foreign && self.settings.protected_mode && self.settings.password.is_none() {
+            refuse(&socket, PROTECTED_MODE_REFUSAL);
+            self.process.clients.fetch_sub(1, Ordering::Relaxed);
+            self.process.rejected.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        let index = self.free_seats.pop().unwrap_or_else(|| {
+            self.seats.push(Seat { generation: 0, connection: None });
+            (self.seats.len() - 1) as u32
+        });
+        let seat = &mut self.seats[index as usize];
+        seat.generation = (seat.generation + 1) & 0xFF_FFFF;
+        let generation = seat.generation;
+        let fd = socket.as_raw_fd();
+        seat.connection = Some(Box::new(Connection {
+            socket,
+            generation,
+            entrance,
+            protocol: Protocol::Resp2,
+            db: 0,
+            authenticated: self.settings.password.is_none(),
+            touch: true,
+            reply_mode: Default::default(),
+            stalled: Default::default(),
+            closing: false,
+            dead: false,
+            receiving: true,
+            receive_paused: false,
+            at_end: false,
+            operations: 1,
+            dirty: false,
+            ready: false,
+            partial: None,
+            out: Output::default(),
+            tail: Output::default(),
+            pending: VecDeque::new(),
+            first_pending: 0,
+            sending: None,
+            soft_limit_since: None,
+            last_active_ms: self.now,
+            last_command: None,
+            info: Box::new(ClientInfo {
+                id: self.process.next_client_id.fetch_add(1, Ordering::Relaxed),
+                addr,
+                laddr,
+                local: !foreign,
+                name: Vec::new(),
+                lib_name: Vec::new(),
+                lib_ver: Vec::new(),
+                created_ms: self.now,
+                no_evict: false,
+                net_in: 0,
+                net_out: 0,
+                commands: 0,
+            }),
+        }));
+        self.ring.recv_multi(fd, user_data(Operation::Receive, generation, index));
+    }
+
+    fn received(&mut self, index: u32, generation: u32, completion: Completion) {
+        let received = completion
+            .buffer()
+            .filter(|_| completion.result > 0)
+            .map(|buffer| self.ring.received(buffer, completion.result as usize));
+        if received.is_none() {
+            if let Some(buffer) = completion.buffer() {
+                self.ring.recycle_unused(buffer);
+            }
+        }
+        let current = self.connection_of(index, generation).is_some();
+        if !current {
+            if let Some(received) = received {
+                self.ring.recycle(received);
+            }
+            return;
+        }
+        if let Some(received) = received {
+            self.input(index, received);
+        }
+        let Some(connection) = self.connection_of(index, generation) else { return };
+        if completion.more() {
+            return;
+        }
+        connection.operations -= 1;
+        connection.receiving = false;
+        match completion.result {
+            0 => connection.at_end = true,
+            n if n > 0 => {}
+            n if -n == libc::ENOBUFS || -n == libc::EINTR || -n == libc::EAGAIN => {}
+            n if -n == libc::ECANCELED => {}
+            // Reset by the peer and the like: what it asked for is of no use to it any more.
+            _ => {
+                connection.at_end = true;
+                connection.closing = true;
+            }
+        }
+        if connection.at_end && !connection.closing && connection.partial.is_none() {
+            connection.closing = true;
+        }
+        if connection.closing || connection.dead {
+            self.close_if_done(index);
+        } else if connection.at_end {
+            // Commands that were received are still executed: see `resume`.
+        } else if !connection.receive_paused {
+            self.arm_receive(index);
+        } else {
+            self.resume_receiving(index);
+        }
+    }
+
+    fn arm_receive(&mut self, index: u32) {
+        let connection = self.seats[index as usize].connection.as_mut().expect("armed for a connection");
+        if connection.receiving || connection.dead || connection.at_end {
+            return;
+        }
+        connection.receiving = true;
+        connection.operations += 1;
+        let (fd, generation) = (connection.socket.as_raw_fd(), connection.generation);
+        self.ring.recv_multi(fd, user_data(Operation::Receive, generation, index));
+    }
+
+    /// Stops receiving from a client that has sent much more than it may have executed for now.
+    fn pause_receiving(&mut self, index: u32) {
+        let connection = self.seats[index as usize].connection.as_mut().expect("paused for a connection");
+        if connection.receive_paused {
+            return;
+        }
+        connection.receive_paused = true;
+        if connection.receiving {
+            let target = user_data(Operation::Receive, connection.generation, index);
+            self.ring.cancel(target, user_data(Operation::Cancel, 0, 0));
+        }
+    }
+
+    fn resume_receiving(&mut self, index: u32) {
+        let connection = self.seats[index as usize].connection.as_mut().expect("resumed for a connection");
+        if connection.receive_paused && (connection.input_len() < BACKLOG_PAUSE_LEN || !waits(connection)) {
+            connection.receive_paused = false;
+            self.arm_receive(index);
+        }
+    }
+
+    // ---- input -------------------------------------------------------------------------------------------
+
+    /// The connection at this index, if it still is the one that is meant.
+    #[inline]
+    pub(crate) fn connection_of(&mut self, index: u32, generation: u32) -> Option<&mut Connection> {
+        match self.seats.get_mut(index as usize) {
+            Some(Seat { generation: g, connection: Some(connection) }) if *g == generation => {
+                Some(connection)
+            }
+            _ => None,
+        }
+    }
+
+    /// The connection at this index. Panics when there is none.
+    #[inline]
+    pub(crate) fn connection(&mut self, index: u32) -> &mut Connection {
+        self.seats[index as usize].connection.as_mut().expect("a connection at this index")
+    }
+
+    /// The connection at this index, if there is one.
+    #[inline]
+    pub(crate) fn try_connection(&mut self, index: u32) -> Option<&mut Connection> {
+        self.seats[index as usize].connection.as_deref_mut()
+    }
+
+    /// The shard and a connection at the same time.
+    #[inline]
+    pub(crate) fn shard_and_connection(&mut self, index: u32) -> (&mut Shard, &mut Connection) {
+        let connection = self.seats[index as usize].connection.as_mut().expect("a connection at this index");
+        (&mut self.shard, connection)
+    }
+
+    /// All connections with their indexes.
+    pub fn connections(&self) -> impl Iterator<Item = (u32, &Connection)> {
+        self.seats
+            .iter()
+            .enumerate()
+            .filter_map(|(index, seat)| Some((index as u32, &**seat.connection.as_ref()?)))
+            .filter(|(_, connection)| !connection.dead)
+    }
+
+    /// Bytes have arrived.
+    #[inline]
+    fn input(&mut self, index: u32, received: Received) {
+        self.observed.totals.input_bytes += received.bytes().len() as u64;
+        let connection = self.seats[index as usize].connection.as_mut().expect("checked by the caller");
+        connection.info.net_in += received.bytes().len() as u64;
+        if connection.closing || connection.dead {
+            self.ring.recycle(received);
+            return;
+        }
+        if connection.partial.is_some() || connection.stalled.any() {
+            self.add_input(index, &received);
+            self.ring.recycle(received);
+            if !self.connection(index).stalled.any() {
+                self.resume(index);
+            }
+            return;
+        }
+        // The usual case: whole frames, executed out of the receive buffer.
+        let mut parser = std::mem::take(&mut self.parser);
+        let consumed = self.execute_all(index, received.bytes(), &mut parser, None, 0);
+        let rest = &received.bytes()[consumed..];
+        if rest.is_empty() {
+            parser.reset();
+            self.parser = parser;
+        } else {
+            let connection = self.connection(index);
+            if !connection.closing {
+                connection.partial = Some(Box::new(Partial { bytes: rest.to_vec(), parser }));
+                self.requeue(index);
+            }
+        }
+        self.ring.recycle(received);
+    }
+
+    /// Keeps input for later.
+    fn add_input(&mut self, index: u32, received: &Received) {
+        let limit = self.settings.query_buffer_limit as usize;
+        let connection = self.connection(index);
+        let partial = connection
+            .partial
+            .get_or_insert_with(|| Box::new(Partial { bytes: Vec::new(), parser: Parser::default() }));
+        let bytes = received.bytes();
+        let (len, needed) = (partial.bytes.len(), partial.parser.needed());
+        if len + bytes.len() > partial.bytes.capacity() {
+            // Doubling, but not past the end of the argument that is being read: a large value then fills its buffer exactly
+            // and can be kept without a copy.
+            let double = (partial.bytes.capacity() * 2).max(len + bytes.len());
+            let target = if needed > len + bytes.len() { double.min(needed) } else { double };
+            partial.bytes.reserve_exact(target - len);
+        }
+        partial.bytes.extend_from_slice(bytes);
+        if partial.bytes.len() > limit {
+            self.observed.query_limit_disconnections += 1;
+            tracing::warn!(
+                client = %self.connection(index).info.addr,
+                limit,
+                "closing a client whose input grew past query_buffer_limit"
+            );
+            self.drop_connection(index);
+            return;
+        }
+        let connection = self.connection(index);
+        if waits(connection) && connection.input_len() > BACKLOG_PAUSE_LEN {
+            self.pause_receiving(index);
+        }
+    }
+
+    /// Goes on with input that waits.
+    pub(crate) fn resume(&mut self, index: u32) {
+        let Some(connection) = self.seats[index as usize].connection.as_mut() else { return };
+        connection.ready = false;
+        if connection.stalled.any() || connection.dead || connection.closing {
+            return;
+        }
+        let Some(partial) = connection.partial.take() else { return };
+        let Partial { bytes, mut parser } = *partial;
+        // A frame that holds a large value becomes refcounted memory; others stay a plain buffer.
+        let large = parser.needed().max(bytes.len()) > kora_engine::limits::INLINE_VALUE_MAX * 2;
+        let rest = if large && bytes.len() >= parser.needed() && parser.needed() > 0 {
+            let spare = bytes.capacity() - bytes.len();
+            let bytes =
+                if spare > bytes.len() / 4 { Bytes::copy_from_slice(&bytes) } else { Bytes::from(bytes) };
+            let consumed = self.execute_all(index, &bytes, &mut parser, Some(&bytes), 0);
+            if consumed == 0 {
+                // The frame is not whole: back to a buffer that can grow, without a copy where possible.
+                Vec::from(bytes)
+            } else {
+                bytes[consumed..].to_vec()
+            }
+        } else {
+            let consumed = self.execute_all(index, &bytes, &mut parser, None, 0);
+            let mut bytes = bytes;
+            if consumed == bytes.len() {
+                bytes.clear();
+            } else if consumed > 0 {
+                bytes.drain(..consumed);
+            }
+            bytes
+        };
+        let Some(connection) = self.seats[index as usize].connection.as_mut() else { return };
+        if connection.closing || connection.dead {
+            return;
+        }
+        if !rest.is_empty() {
+            connection.partial = Some(Box::new(Partial { bytes: rest, parser }));
+            self.requeue(index);
+        }
+        let connection = self.connection(index);
+        if connection.at_end && !connection.ready && !connection.stalled.any() {
+            // Nothing more will come, and what is left is no whole command.
+            connection.partial = None;
+            connection.closing = true;
+            self.mark_dirty(index);
+        }
+        self.resume_receiving(index);
+    }
+
+    /// Puts a connection whose turn was over back in line. One whose frame is not whole waits for input.
+    fn requeue(&mut self, index: u32) {
+        let connection = self.connection(index);
+        let partial = connection.partial.as_ref().expect("there is input left");
+        // After a turn that was cut short the parser stands at the start of a frame.
+        if !connection.stalled.any() && !connection.ready && partial.parser.at_start() {
+            connection.ready = true;
+            self.ready.push_back(index);
+        }
+    }
+
+    /// Parses and executes up to a turn's worth of commands. Returns how many bytes are done with; the parser keeps the
+    /// state of the frame that starts there.
+    fn execute_all(
+        &mut self,
+        index: u32,
+        input: &[u8],
+        parser: &mut Parser,
+        frame_bytes: Option<&Bytes>,
+        mut consumed: usize,
+    ) -> usize {
+        let mut limits = self.limits;
+        for _ in 0..TURN_COMMANDS_MAX {
+            limits.authenticated = self.connection(index).authenticated;
+            let frame = &input[consumed..];
+            match parser.parse(frame, &limits) {
+                Ok(Step::Frame(len)) => {
+                    let argv: SmallVec<[&[u8]; 16]> = parser.args(frame).collect();
+                    if !argv.is_empty() {
+                        self.execute(index, &argv, frame_bytes);
+                    }
+                    drop(argv);
+                    let connection = self.seats[index as usize].connection.as_ref();
+                    let Some(connection) = connection else { return input.len() };
+                    if connection.stalled.peer.is_some() {
+                        // The command could not be sent yet: it is parsed again when the peer has room.
+                        parser.reset();
+                        return consumed;
+                    }
+                    parser.reset();
+                    consumed += len;
+                    if connection.closing || connection.dead {
+                        return input.len();
+                    }
+                    if connection.stalled.any() || consumed == input.len() {
+                        return consumed;
+                    }
+                }
+                Ok(Step::Incomplete) => return consumed,
+                Err(error) => {
+                    self.observed.errors.record(b"ERR");
+                    self.mark_dirty(index);
+                    let connection = self.connection(index);
+                    let protocol = connection.protocol;
+                    RespSink::new(connection.reply_output(), protocol).error(&error.text());
+                    connection.reply_written();
+                    connection.closing = true;
+                    return input.len();
+                }
+            }
+        }
+        consumed
+    }
+
+    // ---- mail --------------------------------------------------------------------------------------------
+
+    fn receive_mail(&mut self) {
+        for from in 0..self.peers.len() {
+            while let Some(mail) = self.peers[from].as_mut().and_then(Peer::receive) {
+                match mail {
+                    Mail::Request(batch) => self.serve(from as u16, batch),
+                    Mail::Answer(batch) => self.answered(from, batch),
+                }
+            }
+        }
+    }
+
+    /// Executes a peer's batch and sends it back.
+    fn serve(&mut self, from: u16, mut batch: Box<Batch>) {
+        let mut at = 0;
+        let (mut next_len, mut next_large) = (0, 0);
+        let mut answers = std::mem::take(&mut batch.answers);
+        let mut argv: SmallVec<[&[u8]; 16]> = SmallVec::new();
+        for head in &batch.heads {
+            argv.clear();
+            let mut frame = None;
+            for _ in 0..head.argc {
+                let len = batch.lens[next_len];
+                next_len += 1;
+                if len == LARGE {
+                    argv.push(&batch.large[next_large]);
+                    frame = Some(&batch.large[next_large]);
+                    next_large += 1;
+                } else {
+                    argv.push(&batch.bytes[at..at + len as usize]);
+                    at += len as usize;
+                }
+            }
+            let command = self.registry.by_id(head.command);
+            let view = View { db: head.db, now: self.now, touch: head.touch };
+            // Large arguments do not lie in one frame together: only a single one can be kept by reference.
+            let frame = if next_large > 0
+                && argv.iter().filter(|a| a.len() > kora_engine::limits::INLINE_VALUE_MAX).count() == 1
+            {
+                frame
+            } else {
+                None
+            };
+            let applied = self.shard.apply(
+                view,
+                command,
+                &argv,
+                frame,
+                &mut RespSink::new(&mut answers, head.protocol),
+            );
+            self.account(command, &applied, None, &argv);
+            if let Applied::Later(work) = applied {
+                let origin = SliceOrigin::Peer(from, head.to);
+                self.slices.push_back(Slice { work, origin, protocol: head.protocol });
+                continue;
+            }
+            batch.answer_heads.push(AnswerHead {
+                to: head.to,
+                end: answers.buf.len(),
+                shared_end: answers.shared.len(),
+            });
+        }
+        drop(argv);
+        batch.answers = answers;
+        for (id, call) in std::mem::take(&mut batch.calls) {
+            let result = call(self);
+            batch.returns.push((id, result));
+        }
+        for LateReply { to, mut reply } in std::mem::take(&mut batch.late) {
+            self.deliver(to, &mut |out| out.append(&mut reply));
+        }
+        for adopted in std::mem::take(&mut batch.adopted) {
+            self.adopt(adopted.socket, adopted.entrance);
+        }
+        let peer = self.peers[from as usize].as_mut().expect("it has sent mail");
+        peer.answer(batch);
+        self.process.doorbells[from as usize].ring();
+    }
+
+    /// A batch of ours has come back.
+    fn answered(&mut self, from: usize, mut batch: Box<Batch>) {
+        let mut start = (0, 0);
+        let answers = std::mem::take(&mut batch.answers);
+        for head in &batch.answer_heads {
+            let end = (head.end, head.shared_end);
+            self.deliver(head.to, &mut |out| out.append_part(&answers, start, end));
+            start = end;
+        }
+        batch.answers = answers;
+        for (id, result) in std::mem::take(&mut batch.returns) {
+            let (task, slot) = self.calls[id as usize].take().expect("a call of ours");
+            self.free_calls.push(id);
+            *slot.borrow_mut() = Some(result);
+            self.task_ready.push_back(task);
+        }
+        self.peers[from].as_mut().expect("it has answered").retire(batch);
+        // Connections that waited for room go on.
+        for index in 0..self.seats.len() as u32 {
+            if let Some(connection) = self.seats[index as usize].connection.as_mut() {
+                if connection.stalled.peer == Some(from as u16) {
+                    connection.stalled.peer = None;
+                    self.wake_connection(index);
+                }
+            }
+        }
+    }
+
+    /// Gives a reply to whoever waits for it.
+    pub(crate) fn deliver(&mut self, to: ReplyTo, write: &mut dyn FnMut(&mut Output)) {
+        match to {
+            ReplyTo::Connection { index, generation, sequence } => {
+                let Some(connection) = self.connection_of(index, generation) else {
+                    write(&mut Output::default());
+                    return;
+                };
+                connection.complete(sequence, write);
+                self.mark_dirty(index);
+            }
+            ReplyTo::Gather { id, part } => {
+                let gather = self.gathers[id as usize].as_mut().expect("a gathering of ours");
+                write(&mut gather.parts[part as usize]);
+                gather.missing -= 1;
+                if gather.missing == 0 {
+                    self.gathered(id);
+                }
+            }
+        }
+    }
+
+    fn send_mail(&mut self) {
+        for to in 0..self.peers.len() {
+            let Some(peer) = &mut self.peers[to] else { continue };
+            let requests = peer.outbox.heads.len() as u64;
+            if peer.send() {
+                self.observed.hops += requests;
+                self.observed.batches += 1;
+                self.process.doorbells[to].ring();
+            }
+        }
+    }
+
+    // ---- coordinators and slices -------------------------------------------------------------------------
+
+    /// Starts a coordinator whose reply goes to `to`.
+    pub(crate) fn start_task(&mut self, task: Task, to: ReplyTo) {
+        let id = match self.tasks.iter().position(Option::is_none) {
+            Some(id) => id,
+            None => {
+                self.tasks.push(None);
+                self.tasks.len() - 1
+            }
+        };
+        self.tasks[id] = Some(RunningTask { task, to });
+        // What creating it has queued belongs to it.
+        self.place_calls(id);
+        self.poll_task(id);
+    }
+
+    fn run_tasks(&mut self) {
+        while let Some(id) = self.task_ready.pop_front() {
+            self.poll_task(id);
+        }
+    }
+
+    fn poll_task(&mut self, id: usize) {
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        loop {
+            let Some(mut running) = self.tasks[id].take() else { return };
+            match running.task.as_mut().poll(&mut context) {
+                std::task::Poll::Ready(mut reply) => {
+                    if let ReplyTo::Connection { index, generation, .. } = running.to {
+                        if let Some(connection) = self.connection_of(index, generation) {
+                            connection.stalled.coordinating = false;
+                        }
+                        self.deliver(running.to, &mut |out| out.append(&mut reply));
+                        if self.connection_of(index, generation).is_some() {
+                            self.wake_connection(index);
+                        }
+                    } else {
+                        self.deliver(running.to, &mut |out| out.append(&mut reply));
+                    }
+                    return;
+                }
+                std::task::Poll::Pending => {
+                    self.tasks[id] = Some(running);
+                    if !self.place_calls(id) {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Runs or mails the calls that a coordinator has queued. Returns whether one of them has its result already.
+    fn place_calls(&mut self, task: usize) -> bool {
+        let mut done = false;
+        while let Some(QueuedCall { target, call, slot }) = self.hub.take() {
+            if target == self.id {
+                let result = call(self);
+                *slot.borrow_mut() = Some(result);
+                done = true;
+                continue;
+            }
+            let id = self.free_calls.pop().unwrap_or_else(|| {
+                self.calls.push(None);
+                (self.calls.len() - 1) as u32
+            });
+            self.calls[id as usize] = Some((task, slot));
+            self.peers[target as usize]
+                .as_mut()
+                .expect("a peer for every other executor")
+                .outbox
+                .calls
+                .push((id, call));
+        }
+        done
+    }
+
+    /// Queues work of a command on this shard that goes on later.
+    pub(crate) fn add_slice(&mut self, work: Box<dyn Continuation>, to: ReplyTo, protocol: Protocol) {
+        self.slices.push_back(Slice { work, origin: SliceOrigin::Own(to), protocol });
+    }
+
+    /// One slice of the oldest sliced command.
+    fn run_slices(&mut self) {
+        let Some(mut slice) = self.slices.pop_front() else { return };
+        let mut reply = Output::default();
+        let done = slice.work.resume(
+            &mut self.shard,
+            self.now,
+            BACKGROUND_SEGMENTS,
+            &mut RespSink::new(&mut reply, slice.protocol),
+        );
+        if !done {
+            self.slices.push_back(slice);
+            return;
+        }
+        match slice.origin {
+            SliceOrigin::Own(to) => self.deliver(to, &mut |out| out.append(&mut reply)),
+            SliceOrigin::Peer(from, to) => {
+                let peer = self.peers[from as usize].as_mut().expect("it has asked");
+                peer.outbox.late.push(LateReply { to, reply });
+            }
+        }
+    }
+
+    /// Lets a connection go on that was held up.
+    pub(crate) fn wake_connection(&mut self, index: u32) {
+        let connection = self.connection(index);
+        if !connection.stalled.any() && !connection.ready && connection.partial.is_some() {
+            connection.ready = true;
+            self.ready.push_back(index);
+        } else if connection.at_end && connection.partial.is_none() && !connection.stalled.any() {
+            connection.closing = true;
+            self.mark_dirty(index);
+        }
+    }
+
+    // ---- output ------------------------------------------------------------------------------------------
+
+    /// Notes that a connection has something to send, or is to be closed, at the end of the turn.
+    #[inline]
+    pub(crate) fn mark_dirty(&mut self, index: u32) {
+        let connection = self.connection(index);
+        if !connection.dirty {
+            connection.dirty = true;
+            self.dirty.push(index);
+        }
+    }
+
+    /// A buffer for replies: the one used last, which is warm.
+    #[inline]
+    pub(crate) fn lend_buffer(&mut self, index: u32) {
+        let connection = self.seats[index as usize].connection.as_mut().expect("a connection at this index");
+        if connection.out.buf.capacity() == 0 {
+            if let Some(buffer) = self.pool.pop() {
+                connection.out.buf = buffer;
+            }
+        }
+    }
+
+    fn flush(&mut self) {
+        let mut dirty = std::mem::take(&mut self.dirty);
+        for index in dirty.drain(..) {
+            if let Some(connection) = self.seats[index as usize].connection.as_mut() {
+                connection.dirty = false;
+                self.start_send(index);
+                self.close_if_done(index);
+            }
+        }
+        // `start_send` marks nothing dirty, so the list is still empty.
+        self.dirty = dirty;
+    }
+
+    fn start_send(&mut self, index: u32) {
+        let limit = self.settings.output_limit;
+        let now = self.now;
+        let connection = self.seats[index as usize].connection.as_mut().expect("checked by the caller");
+        if connection.dead {
+            return;
+        }
+        if connection.sending.is_some() {
+            // The client is slow, or much was asked at once.
+            let len = connection.output_len() as u64;
+            let soft = limit.soft > 0 && len > limit.soft;
+            let since = *connection.soft_limit_since.get_or_insert(now);
+            if !soft {
+                connection.soft_limit_since = None;
+            }
+            let soft_over = soft && now - since >= limit.soft_seconds * 1000;
+            if (limit.hard > 0 && len > limit.hard) || soft_over {
+                self.observed.output_limit_disconnections += 1;
+                tracing::warn!(
+                    client = %connection.info.addr,
+                    bytes = len,
+                    "closing a client that does not read its replies (output_buffer_limit_normal)"
+                );
+                self.drop_connection(index);
+            }
+            return;
+        }
+        if connection.out.is_empty() {
+            return;
+        }
+        let output = std::mem::take(&mut connection.out);
+        connection.sending = Some(Box::new(Sending::new(output)));
+        self.continue_send(index);
+    }
+
+    /// Submits what is left of the present send.
+    fn continue_send(&mut self, index: u32) {
+        let connection = self.seats[index as usize].connection.as_mut().expect("checked by the caller");
+        let sending = connection.sending.as_mut().expect("checked by the caller");
+        let fd = connection.socket.as_raw_fd();
+        let entry = sending.prepare(fd).user_data(user_data(Operation::Send, connection.generation, index));
+        connection.operations += 1;
+        // SAFETY: the bytes, the vector and the header lie in `sending`, which is boxed in the connection and is neither changed nor
+        // dropped before the completion: a connection is freed only when it has no operation in the ring.
+        unsafe { self.ring.push(entry) }
+    }
+
+    fn sent(&mut self, index: u32, generation: u32, result: i32) {
+        let Some(connection) = self.connection_of(index, generation) else { return };
+        connection.operations -= 1;
+        let sending = connection.sending.as_mut().expect("a send was under way");
+        if result <= 0 && result != -libc::EINTR && result != -libc::EAGAIN {
+            connection.sending = None;
+            connection.closing = true;
+            connection.out.clear();
+            self.drop_connection(index);
+            return;
+        }
+        sending.sent += result.max(0) as usize;
+        connection.info.net_out += result.max(0) as u64;
+        let complete = sending.sent == sending.output.len();
+        self.observed.totals.output_bytes += result.max(0) as u64;
+        if !complete {
+            if !self.connection(index).dead {
+                self.continue_send(index);
+            } else {
+                self.close_if_done(index);
+            }
+            return;
+        }
+        let connection = self.connection(index);
+        let mut buffer = connection.sending.take().expect("just seen").output.buf;
+        let more = !connection.out.is_empty() || connection.closing || connection.dead;
+        if buffer.capacity() <= POOL_BUFFER_LEN_MAX && self.pool.len() < POOL_BUFFERS_MAX {
+            buffer.clear();
+            self.pool.push(buffer);
+        }
+        if more {
+            self.mark_dirty(index);
+        }
+    }
+
+    /// Closes a connection at once, whatever it still has to send.
+    pub(crate) fn drop_connection(&mut self, index: u32) {
+        let connection = self.connection(index);
+        connection.closing = true;
+        connection.partial = None;
+        if !connection.dead {
+            connection.dead = true;
+            shutdown(&connection.socket);
+        }
+        self.mark_dirty(index);
+    }
+
+    /// Closes a connection that has said all it had to say, and frees it when the ring has forgotten it.
+    fn close_if_done(&mut self, index: u32) {
+        let Some(connection) = self.seats[index as usize].connection.as_mut() else { return };
+        if !connection.closing {
+            return;
+        }
+        if !connection.dead && connection.is_drained() {
+            connection.dead = true;
+            connection.partial = None;
+            shutdown(&connection.socket);
+        }
+        if connection.dead && connection.operations == 0 && !connection.dirty {
+            self.seats[index as usize].connection = None;
+            self.free_seats.push(index);
+            self.process.clients.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    // ---- periodic work -----------------------------------------------------------------------------------
+
+    fn tick(&mut self) {
+        if self.background_due {
+            self.background_due = self.shard.background(self.now, BACKGROUND_SEGMENTS);
+        }
+        if self.now < self.next_tick_ms {
+            return;
+        }
+        let hz = self.settings.hz.max(1) as u64;
+        self.background_due |= self.shard.background(self.now, BACKGROUND_SEGMENTS);
+        self.observed.rates.sample(self.now, self.observed.totals);
+        for at in std::mem::take(&mut self.idle_listeners) {
+            self.arm_listener(at);
+        }
+        self.end_pause();
+        if self.now >= self.next_second_ms {
+            self.next_second_ms = self.now + 1000;
+            self.check_idle();
+        }
+        // An executor with nothing that depends on time sleeps longer.
+        let busy = self.shard.keys.any_expires() || self.process.paused_until_ms.load(Ordering::Relaxed) != 0;
+        let interval = if busy { 1000 / hz } else { PARK_MAX.as_millis() as u64 };
+        self.next_tick_ms = self.now + interval.max(1);
+    }
+
+    /// Closes connections that have been idle for longer than `timeout`, and those too long above the soft limit.
+    fn check_idle(&mut self) {
+        let timeout = self.settings.timeout as u64 * 1000;
+        for index in 0..self.seats.len() as u32 {
+            let Some(connection) = self.seats[index as usize].connection.as_ref() else { continue };
+            if connection.sending.is_some() {
+                self.start_send(index);
+            } else if timeout > 0
+                && self.now.saturating_sub(connection.last_active_ms) > timeout
+                && !connection.stalled.any()
+                && connection.pending.is_empty()
+            {
+                self.drop_connection(index);
+            }
+        }
+    }
+
+    /// CLIENT PAUSE is over, or was taken back: connections go on.
+    pub(crate) fn end_pause(&mut self) {
+        let until = self.process.paused_until_ms.load(Ordering::Relaxed);
+        if until != 0 && self.now < until {
+            self.next_tick_ms = self.next_tick_ms.min(until);
+            return;
+        }
+        for index in 0..self.seats.len() as u32 {
+            if let Some(connection) = self.seats[index as usize].connection.as_mut() {
+                if connection.stalled.paused {
+                    connection.stalled.paused = false;
+                    self.wake_connection(index);
+                }
+            }
+        }
+        if until != 0 {
+            let _ =
+                self.process.paused_until_ms.compare_exchange(until, 0, Ordering::Relaxed, Ordering::Relaxed);
+        }
+    }
+
+    /// Makes the executor look at the clock again soon.
+    pub(crate) fn tick_soon(&mut self) {
+        self.next_tick_ms = self.now;
+    }
+
+    /// To be called after `settings` was replaced.
+    pub(crate) fn settings_changed(&mut self) {
+        let settings = self.settings.clone();
+        self.limits.bulk_len = settings.proto_max_bulk_len as usize;
+        self.shard.config.max_string_len = settings.proto_max_bulk_len as usize;
+        self.observed.slowlog.set_slower_than_us(settings.slowlog_log_slower_than);
+        self.observed.slowlog.set_len_max(settings.slowlog_max_len as usize);
+        self.observed.latency.set_threshold_ms(settings.latency_monitor_threshold);
+        let slowlog = match settings.slowlog_log_slower_than {
+            n if n < 0 => u64::MAX,
+            n => (n as u64).saturating_mul(1000),
+        };
+        let latency = match settings.latency_monitor_threshold {
+            0 => u64::MAX,
+            n => n.saturating_mul(1_000_000),
+        };
+        self.slow_nanos = slowlog.min(latency);
+        self.next_tick_ms = self.now;
+    }
+
+    /// While the process stops: whether this executor, and every other, has finished what was accepted.
+    fn finished(&mut self) -> bool {
+        if self.process.phase() == Phase::Running {
+            return false;
+        }
+        let deadline = *self.stop_deadline.get_or_insert_with(|| {
+            for (listener, _) in self.listeners.drain(..) {
+                shutdown(&listener);
+            }
+            Instant::now() + STOP_TIME_MAX
+        });
+        if !self.drained {
+            let idle = self.ready.is_empty()
+                && self.slices.is_empty()
+                && self.tasks.iter().all(Option::is_none)
+                && self.connections().all(|(_, c)| c.is_drained())
+                && !self.ring.has_completions();
+            if idle || Instant::now() >= deadline {
+                self.drained = true;
+                self.process.drained.fetch_add(1, Ordering::AcqRel);
+            }
+        }
+        self.process.drained.load(Ordering::Acquire) == self.count as usize
+    }
+}
+
+/// How long a stopping process waits for clients to take their replies.
+const STOP_TIME_MAX: Duration = Duration::from_secs(5);
+
+/// Redis's words to a client from another host.
+const PROTECTED_MODE_REFUSAL: &[u8] = b"-DENIED Kora is running in protected mode because protected mode is enabled and no \
+password is set for the default user. In this mode connections are only accepted from the loopback interface. If you want to \
+connect from external computers, set a password (password_file) or protected_mode = false in the configuration.\r\n";
+
+/// Whether the input of a connection waits for something else than more input.
+fn waits(connection: &Connection) -> bool {
+    connection.stalled.any() || connection.ready
+}
+
+fn shutdown(socket: &OwnedFd) {
+    // SAFETY: a descriptor that we own.
+    unsafe {
+        libc::shutdown(socket.as_raw_fd(), libc::SHUT_RDWR);
+    }
+}
+
+/// Says why, as far as the socket takes it without waiting; the socket is closed by the caller.
+fn refuse(socket: &OwnedFd, text: &[u8]) {
+    // SAFETY: readable bytes of the given length, a descriptor that we own.
+    unsafe {
+        libc::send(
+            socket.as_raw_fd(),
+            text.as_ptr().cast(),
+            text.len(),
+            libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL,
+        );
+    }
+}
+
+/// Peer address, local address, and whether the peer is another host.
+fn addresses(
+    socket: &OwnedFd,
+    entrance: Entrance,
+    options: &crate::options::Options,
+) -> (String, String, bool) {
+    if entrance == Entrance::Unix {
+        let path = options.unix_socket.as_ref().map_or(String::new(), |p| p.display().to_string());
+        return (format!("{path}:0"), format!("{path}:0"), false);
+    }
+    let socket = socket2::SockRef::from(socket);
+    let text = |address: io::Result<socket2::SockAddr>| {
+        address.ok().and_then(|a| a.as_socket()).map_or("?:0".to_owned(), |a| a.to_string())
+    };
+    let peer = socket.peer_addr();
+    let foreign = match peer.as_ref().ok().and_then(|a| a.as_socket_ipv4().map(|a| *a.ip())) {
+        Some(ip) => !ip.is_loopback(),
+        None => match peer.as_ref().ok().and_then(|a| a.as_socket_ipv6()) {
+            Some(a) => !a.ip().is_loopback() && !a.ip().to_ipv4_mapped().is_some_and(|ip| ip.is_loopback()),
+            None => false,
+        },
+    };
+    (text(peer), text(socket.local_addr()), foreign)
+}

@@ -1,0 +1,122 @@
+//! What the executors of one process share: counters that are summed anyway, doorbells, and the end.
+
+use crate::mail::Doorbell;
+use crate::options::Options;
+use kora_modules::observe::slowlog::SlowlogIds;
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicU8, AtomicUsize, Ordering};
+use std::time::Instant;
+
+/// Shared by reference between all executors. Everything in it is either constant after start or a single atomic word that no
+/// request touches (connections and administration only).
+pub struct Process {
+    /// What the process was started with.
+    pub options: Options,
+    /// One per executor.
+    pub doorbells: Vec<Doorbell>,
+    /// 40 hexadecimal digits, new at each start.
+    pub run_id: String,
+    /// 40 hexadecimal digits per executor: its name as a cluster node.
+    pub node_ids: Vec<String>,
+    /// When the process started.
+    pub started: Instant,
+    /// The same, Unix milliseconds.
+    pub started_ms: u64,
+    /// Seed of the hash of keys.
+    pub seed: u64,
+    /// The next connection's id.
+    pub next_client_id: AtomicU64,
+    /// Connections now.
+    pub clients: AtomicUsize,
+    /// The limit on them, which may be lower than configured when descriptors are short.
+    pub max_clients: AtomicU32,
+    /// Connections ever accepted.
+    pub accepted: AtomicU64,
+    /// Connections refused because of the limit.
+    pub rejected: AtomicU64,
+    /// Executor that gets the next accepted connection.
+    pub next_executor: AtomicUsize,
+    /// Numbers of slow log entries.
+    pub slowlog_ids: SlowlogIds,
+    /// CLIENT PAUSE: until when, Unix milliseconds; 0 when nothing is paused.
+    pub paused_until_ms: AtomicU64,
+    /// CLIENT PAUSE WRITE: only writes are held up.
+    pub pause_writes_only: AtomicU8,
+    /// See [`Phase`].
+    phase: AtomicU8,
+    /// Executors that have finished what was accepted.
+    pub drained: AtomicUsize,
+}
+
+/// Where the process is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Phase {
+    /// Serving.
+    Running = 0,
+    /// Finishing what was accepted.
+    Stopping = 1,
+}
+
+impl Process {
+    /// Shared state for the given options.
+    ///
+    /// # Errors
+    /// No descriptor is left for a doorbell.
+    pub fn new(options: Options) -> std::io::Result<Process> {
+        let executors = options.cores.len();
+        let hex = || (0..40).map(|_| char::from_digit(fastrand::u32(0..16), 16).expect("below 16")).collect();
+        Ok(Process {
+            doorbells: (0..executors).map(|_| Doorbell::new()).collect::<Result<_, _>>()?,
+            run_id: hex(),
+            node_ids: (0..executors).map(|_| hex()).collect(),
+            started: Instant::now(),
+            started_ms: now_ms(),
+            seed: fastrand::u64(..),
+            next_client_id: AtomicU64::new(1),
+            clients: AtomicUsize::new(0),
+            max_clients: AtomicU32::new(options.settings.max_clients),
+            accepted: AtomicU64::new(0),
+            rejected: AtomicU64::new(0),
+            next_executor: AtomicUsize::new(0),
+            slowlog_ids: SlowlogIds::default(),
+            paused_until_ms: AtomicU64::new(0),
+            pause_writes_only: AtomicU8::new(0),
+            phase: AtomicU8::new(Phase::Running as u8),
+            drained: AtomicUsize::new(0),
+            options,
+        })
+    }
+
+    /// Number of executors, which is the number of shards.
+    #[inline]
+    pub fn executors(&self) -> u16 {
+        self.options.cores.len() as u16
+    }
+
+    /// Where the process is in its life.
+    pub fn phase(&self) -> Phase {
+        match self.phase.load(Ordering::Acquire) {
+            0 => Phase::Running,
+            _ => Phase::Stopping,
+        }
+    }
+
+    /// Asks every executor to finish what was accepted and to end. Safe to call from any thread, more than once.
+    pub fn stop(&self) {
+        self.phase.store(Phase::Stopping as u8, Ordering::Release);
+        for doorbell in &self.doorbells {
+            doorbell.ring();
+        }
+    }
+}
+
+/// Unix milliseconds.
+#[inline]
+pub fn now_ms() -> u64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: a valid place for the result; CLOCK_REALTIME always exists.
+    unsafe {
+        libc::clock_gettime(libc::CLOCK_REALTIME, &mut time);
+    }
+    time.tv_sec as u64 * 1000 + time.tv_nsec as u64 / 1_000_000
+}
