@@ -2,6 +2,18 @@
 
 /// Number of cores in this process's affinity mask, at least 1.
 pub fn allowed() -> usize {
+    list().len().max(1)
+}
+
+/// The first `count` cores of the affinity mask, in ascending order. Fewer when there are fewer.
+pub fn first(count: usize) -> Vec<usize> {
+    let mut cores = list();
+    cores.truncate(count);
+    cores
+}
+
+/// Numbers of the cores in the affinity mask.
+fn list() -> Vec<usize> {
     // The kernel refuses a mask shorter than its own, so it grows until it fits: 1024 cores, 2048, ...
     let mut words = 16;
     while words <= 1 << 14 {
@@ -12,11 +24,11 @@ pub fn allowed() -> usize {
             libc::sched_getaffinity(0, words * size_of::<u64>(), mask.as_mut_ptr().cast::<libc::cpu_set_t>())
         };
         if result == 0 {
-            return mask.iter().map(|word| word.count_ones() as usize).sum::<usize>().max(1);
+            return (0..words * 64).filter(|core| mask[core / 64] >> (core % 64) & 1 == 1).collect();
         }
         words *= 2;
     }
-    1
+    Vec::new()
 }
 
 #[cfg(test)]

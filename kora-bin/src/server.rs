@@ -1,9 +1,13 @@
 //! Starts the server: limits, preflight, signals, executors, readiness.
 
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+
+use kora_net::options::{Host, HostMemory, Options, OutputLimit, Settings};
 use thiserror::Error;
 
-use crate::config::Loaded;
-use crate::{limits, logging, preflight};
+use crate::config::{self, Config, DebugCommand, Loaded};
+use crate::{cores, limits, logging, notify, preflight, signals};
 
 /// Why the server did not start or did not go on.
 #[derive(Debug, Error)]
@@ -20,9 +24,12 @@ pub enum ServerError {
     /// Not even one client fits.
     #[error("{0}")]
     NoRoom(String),
-    /// This build has no network.
-    #[error("this build has no network yet")]
-    NoNetwork,
+    /// Signals cannot be waited for.
+    #[error("cannot wait for signals: {0}")]
+    Signals(std::io::Error),
+    /// A socket, an executor or its ring.
+    #[error(transparent)]
+    Network(#[from] kora_net::server::ServerError),
 }
 
 /// Runs the server until it is asked to stop.
@@ -43,5 +50,113 @@ pub fn run(loaded: Loaded) -> Result<(), ServerError> {
     for warning in &report.warnings {
         tracing::warn!("{warning}");
     }
-    Err(ServerError::NoNetwork)
+    // Before the first other thread, which inherits the blocked signals. What stops the server exists only later.
+    let stopper: Arc<OnceLock<Box<dyn Fn() + Send + Sync>>> = Arc::default();
+    let stop = stopper.clone();
+    signals::on_terminate(move |signal| {
+        tracing::info!(signal, "stopping: finishing what was accepted");
+        notify::notify_stopping();
+        match stop.get() {
+            Some(stop) => stop(),
+            None => std::process::exit(0),
+        }
+    })
+    .map_err(ServerError::Signals)?;
+    let server = kora_net::server::start(options(&config, loaded.file.clone()))?;
+    let _ = stopper.set(Box::new(server.stopper()));
+    tracing::info!("{}", report.start_line(server.ring_features()));
+    notify::notify_ready("serving");
+    server.join()?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// The network's view of the configuration.
+fn options(config: &Config, file: Option<PathBuf>) -> Options {
+    Options {
+        host: Arc::new(Program { file: file.clone() }),
+        bind: config.bind.clone(),
+        port: config.port,
+        unix_socket: config.unix_socket.clone(),
+        unix_socket_perm: config.unix_socket_perm,
+        cores: cores::first(config.workers),
+        cluster_ports: config.cluster_ports,
+        tcp_backlog: config.tcp_backlog,
+        databases: config.databases as u16,
+        spin_us: config.spin_us,
+        debug_command: match config.enable_debug_command {
+            DebugCommand::No => kora_net::options::DebugCommand::No,
+            DebugCommand::Local => kora_net::options::DebugCommand::Local,
+            DebugCommand::Yes => kora_net::options::DebugCommand::Yes,
+        },
+        config_file: file,
+        version: env!("CARGO_PKG_VERSION"),
+        settings: Settings {
+            password: config.password.as_ref().map(|password| password.reveal().as_bytes().to_vec()),
+            protected_mode: config.protected_mode,
+            max_clients: config.max_clients,
+            timeout: config.timeout,
+            tcp_keepalive: config.tcp_keepalive,
+            query_buffer_limit: config.query_buffer_limit,
+            output_limit: OutputLimit {
+                hard: config.output_buffer_limit_normal.hard_bytes,
+                soft: config.output_buffer_limit_normal.soft_bytes,
+                soft_seconds: config.output_buffer_limit_normal.soft_seconds,
+            },
+            proto_max_bulk_len: config.proto_max_bulk_len,
+            hz: config.hz,
+            slowlog_log_slower_than: config.slowlog_log_slower_than,
+            slowlog_max_len: config.slowlog_max_len,
+            latency_monitor_threshold: config.latency_monitor_threshold,
+            log_level: format!("{:?}", config.log_level).to_lowercase(),
+        },
+    }
+}
+
+/// This program, as the network layer sees it.
+struct Program {
+    /// The configuration file, if one was read.
+    file: Option<PathBuf>,
+}
+
+impl Host for Program {
+    fn set_log_level(&self, level: &str) -> Result<(), String> {
+        logging::set_log_level(level).map_err(|error| error.to_string())
+    }
+
+    fn rewrite_config(&self, settings: &[(&str, Option<String>)]) -> Result<(), String> {
+        let Some(path) = &self.file else {
+            return Err("The server is running without a config file".into());
+        };
+        let settings: Vec<_> = settings.iter().map(|(key, value)| (*key, value.as_deref())).collect();
+        config::rewrite(path, &settings).map_err(|error| error.to_string())
+    }
+
+    fn memory(&self) -> HostMemory {
+        let (mut elapsed, mut user, mut system, mut rss, mut peak_rss) = (0, 0, 0, 0, 0);
+        let (mut committed, mut peak_committed, mut faults) = (0, 0, 0);
+        // SAFETY: eight valid places for the results.
+        unsafe {
+            libmimalloc_sys::mi_process_info(
+                &mut elapsed,
+                &mut user,
+                &mut system,
+                &mut rss,
+                &mut peak_rss,
+                &mut committed,
+                &mut peak_committed,
+                &mut faults,
+            );
+        }
+        HostMemory {
+            committed: committed as u64,
+            peak_committed: peak_committed as u64,
+            allocator: "mimalloc",
+        }
+    }
+
+    fn purge_memory(&self) {
+        // SAFETY: collects the calling thread's heap; no argument has a precondition.
+        unsafe { libmimalloc_sys::mi_collect(true) }
+    }
 }

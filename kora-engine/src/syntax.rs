@@ -262,7 +262,9 @@ impl<'a> Parser<'a> {
             }
         }
         Ok(match items.len() {
-            0 => Argument { token: Some(token.clone()), ..plain(token.to_ascii_lowercase(), Kind::PureToken) },
+            0 => {
+                Argument { token: Some(token.clone()), ..plain(token.to_ascii_lowercase(), Kind::PureToken) }
+            }
             1 => Argument { token: Some(token), ..items.remove(0) },
             _ => Argument { token: Some(token), ..block(items) },
         })
@@ -483,7 +485,8 @@ mod tests {
             let token = (argument.token.is_some() && argument.kind != Kind::PureToken) as usize;
             let (inner, inner_open) = match argument.kind {
                 Kind::OneOf => {
-                    let sizes: Vec<_> = argument.arguments.iter().map(|a| size(std::slice::from_ref(a))).collect();
+                    let sizes: Vec<_> =
+                        argument.arguments.iter().map(|a| size(std::slice::from_ref(a))).collect();
                     let least = sizes.iter().map(|s| s.0).min().unwrap();
                     (least, sizes.iter().any(|s| s.0 != least || s.1))
                 }

@@ -1,7 +1,7 @@
 //! Cluster commands: executors present themselves as nodes of a cluster. The network layer executes them, for it
 //! knows the ports; keys in a slot are counted and listed on the shard that owns it.
 
-use crate::command::{CommandSpec, Flags, Group, Run, ServerCommand, Categories, ROW};
+use crate::command::{Categories, CommandSpec, Flags, Group, Run, ServerCommand, ROW};
 
 const STALE: Flags = Flags::STALE;
 const CONNECTION_MODE: Flags = Flags::LOADING.union(Flags::STALE).union(Flags::FAST);
@@ -26,7 +26,8 @@ pub(crate) const ROWS: &[CommandSpec] = &[
         arity: 1,
         flags: CONNECTION_MODE,
         categories: Categories::CONNECTION,
-        summary: "Accepts reads from replicas on this connection (every node is a master, so nothing changes).",
+        summary:
+            "Accepts reads from replicas on this connection (every node is a master, so nothing changes).",
         run: Run::Server(ServerCommand::Readonly),
         ..CLUSTER
     },

@@ -7,8 +7,7 @@ const ALWAYS: Flags = Flags::NOSCRIPT.union(Flags::LOADING).union(Flags::STALE);
 /// The same, for operators.
 const OPERATOR: Flags = ALWAYS.union(Flags::ADMIN);
 /// Part of the handshake: before AUTH, and while a script blocks the server.
-const HANDSHAKE: Flags =
-    ALWAYS.union(Flags::FAST).union(Flags::NO_AUTH).union(Flags::ALLOW_BUSY);
+const HANDSHAKE: Flags = ALWAYS.union(Flags::FAST).union(Flags::NO_AUTH).union(Flags::ALLOW_BUSY);
 const HELP: Flags = Flags::LOADING.union(Flags::STALE);
 
 /// What rows of this family have in common.

@@ -1,7 +1,9 @@
 //! Commands on the server: introspection, configuration, statistics. The network layer executes them: it has the
 //! configuration, the statistics and every executor.
 
-use crate::command::{Categories, CommandSpec, Flags, Group, KeyFlags, KeySpec, Run, ServerCommand, Spread, ROW};
+use crate::command::{
+    Categories, CommandSpec, Flags, Group, KeyFlags, KeySpec, Run, ServerCommand, Spread, ROW,
+};
 use crate::commands::object;
 
 /// An operator's command that works at any time.
