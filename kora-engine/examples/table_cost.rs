@@ -14,7 +14,8 @@ static GLOBAL: mimalloc::MiMalloc = mimalloc::MiMalloc;
 type Key = [u8; 16];
 
 fn main() {
-    let count: usize = std::env::args().nth(1).map_or(1_000_000, |arg| arg.parse().expect("a number of keys"));
+    let count: usize =
+        std::env::args().nth(1).map_or(1_000_000, |arg| arg.parse().expect("a number of keys"));
     let keys: Vec<Key> = (0..count as u64).map(|i| key(b'k', i)).collect();
     let misses: Vec<Key> = (0..count as u64).map(|i| key(b'm', i)).collect();
     let mut table = Table::new(0x5eed);
@@ -43,7 +44,10 @@ fn key(kind: u8, i: u64) -> Key {
 fn report(name: &str, count: usize, f: impl FnOnce()) {
     let start = Instant::now();
     f();
-    println!("{name:>20}: {count} operations, {:.1} ns each", start.elapsed().as_nanos() as f64 / count as f64);
+    println!(
+        "{name:>20}: {count} operations, {:.1} ns each",
+        start.elapsed().as_nanos() as f64 / count as f64
+    );
 }
 
 #[inline(never)]
@@ -97,7 +101,10 @@ fn longest(keys: &[Key]) {
         let took = start.elapsed();
         let memory = table.memory().directory;
         if memory != directory {
-            println!("directory of {memory:>9} bytes at {i:>9} keys: {:.1} us", took.as_nanos() as f64 / 1000.0);
+            println!(
+                "directory of {memory:>9} bytes at {i:>9} keys: {:.1} us",
+                took.as_nanos() as f64 / 1000.0
+            );
             directory = memory;
         }
         if slowest.len() < 10 || took > slowest[9].0 {

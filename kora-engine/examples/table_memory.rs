@@ -13,7 +13,8 @@ use kora_engine::table::{NewValue, Table};
 static GLOBAL: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const SWEEP: [usize; 10] = [
-    1_000_000, 1_150_000, 1_300_000, 1_450_000, 1_600_000, 1_800_000, 2_000_000, 2_500_000, 3_000_000, 4_000_000,
+    1_000_000, 1_150_000, 1_300_000, 1_450_000, 1_600_000, 1_800_000, 2_000_000, 2_500_000, 3_000_000,
+    4_000_000,
 ];
 
 fn main() {
@@ -71,7 +72,10 @@ fn measure(key_bytes: usize, value_bytes: usize, keys: usize) {
 /// Resident set size of this process.
 fn resident_bytes() -> usize {
     let statm = std::fs::read_to_string("/proc/self/statm").expect("Linux has /proc/self/statm");
-    let pages: usize =
-        statm.split_whitespace().nth(1).and_then(|pages| pages.parse().ok()).expect("the second field is RSS");
+    let pages: usize = statm
+        .split_whitespace()
+        .nth(1)
+        .and_then(|pages| pages.parse().ok())
+        .expect("the second field is RSS");
     pages * 4096
 }

@@ -20,11 +20,17 @@
 //! - Each segment of `entries` is named by exactly one run, aligned to its length, of equal entries.
 //! - A segment is freed only after all entries of its run were overwritten.
 
+use std::ptr::NonNull;
+
+use super::pool::Pool;
 use super::record::Record;
 use super::segment::{next_words, words_for, Segment, WORDS_MIN};
 
 /// Largest local depth. A scan cursor has 48 bits, and a position within a segment takes 16 of them.
 const DEPTH_MAX: u8 = 32;
+
+/// Segments moved, when the pool is loosely filled, each time that one is rebuilt or split.
+const MOVES_PER_REBUILD: usize = 3;
 
 /// Names a segment and says how to find a slot in it.
 #[derive(Clone, Copy, Debug)]
@@ -48,7 +54,10 @@ pub(super) struct Directory {
     at_depth: [u32; DEPTH_MAX as usize + 1],
     /// Largest size of a segment in words before it splits; tests use small ones.
     top_words: usize,
-    segment_bytes: usize,
+    /// Bytes of segments that are not from the pool.
+    unpooled_bytes: usize,
+    /// Memory of the segments of a directory of more than one.
+    pool: Pool,
 }
 
 impl Directory {
@@ -57,7 +66,14 @@ impl Directory {
         let mut at_depth = [0; DEPTH_MAX as usize + 1];
         at_depth[0] = 1;
         let entry = DirEntry { segment: Segment::empty(), homes: 1, depth: 0 };
-        Directory { entries: vec![entry], depth: 0, at_depth, top_words, segment_bytes: 0 }
+        Directory {
+            entries: vec![entry],
+            depth: 0,
+            at_depth,
+            top_words,
+            unpooled_bytes: 0,
+            pool: Pool::new(),
+        }
     }
 
     #[inline(always)]
@@ -89,7 +105,7 @@ impl Directory {
     }
 
     pub(super) fn segment_bytes(&self) -> usize {
-        self.segment_bytes
+        self.unpooled_bytes + self.pool.bytes()
     }
 
     /// Number of entries that name the segment of this entry.
@@ -117,15 +133,38 @@ impl Directory {
         let entry = self.entries[index];
         let words = entry.segment.words();
         if words == 0 {
-            let built = Segment::build(WORDS_MIN, &[], 0, u64::MAX);
+            let built = Segment::build(None, WORDS_MIN, &[], 0, u64::MAX);
             self.assign(index, 0, built);
         } else if words >= self.split_words(hash, entry.depth) && self.may_split(entry.depth, keys) {
-            self.split(hash, hash_of);
+            self.split(hash, &hash_of);
+            self.compact(hash_of);
         } else {
-            let built = entry.segment.rebuilt(next_words(words));
+            let built = entry.segment.rebuilt(self.pool_of(entry.depth), next_words(words));
             self.assign(index, entry.depth, built);
             self.release(entry.segment);
+            self.compact(hash_of);
         }
+    }
+
+    /// Moves some segments to where they fit more tightly, when the pool asks for it.
+    fn compact(&mut self, hash_of: impl Fn(Record) -> u64) {
+        for _ in 0..MOVES_PER_REBUILD {
+            let Some(run) = self.pool.victim() else { return };
+            self.relocate(run, &hash_of);
+        }
+    }
+
+    fn relocate(&mut self, run: NonNull<u64>, hash_of: impl Fn(Record) -> u64) {
+        // SAFETY: all runs of the pool are in use by the segments of this directory.
+        let segment = unsafe { Segment::from_run(run) };
+        // A pooled segment is never empty: it would be sparse, and smaller.
+        let Some(record) = segment.first() else { return };
+        let index = self.index(hash_of(record));
+        let entry = self.entries[index];
+        assert_eq!(entry.segment, segment, "the first record leads to its segment");
+        let built = segment.rebuilt(Some(&mut self.pool), segment.words());
+        self.assign(index, entry.depth, built);
+        self.release(segment);
     }
 
     fn split(&mut self, hash: u64, hash_of: impl Fn(Record) -> u64) {
@@ -133,7 +172,7 @@ impl Directory {
         if entry.depth == self.depth {
             self.double();
         }
-        let halves = entry.segment.split(entry.depth, hash_of);
+        let halves = entry.segment.split(&mut self.pool, entry.depth, hash_of);
         let run = self.run(&entry);
         let start = self.index(hash) & !(run - 1);
         self.at_depth[entry.depth as usize] -= 1;
@@ -142,6 +181,11 @@ impl Directory {
             self.assign(start + half * run / 2, entry.depth + 1, built);
         }
         self.release(entry.segment);
+    }
+
+    /// The pool, unless the segment is the only one: a small table does not take a whole chunk.
+    fn pool_of(&mut self, depth: u8) -> Option<&mut Pool> {
+        (depth > 0).then_some(&mut self.pool)
     }
 
     fn double(&mut self) {
@@ -156,7 +200,7 @@ impl Directory {
     /// Gives memory back after a delete from the segment of this hash, which is sparse.
     #[cold]
     #[inline(never)]
-    pub(super) fn shrink(&mut self, hash: u64) {
+    pub(super) fn shrink(&mut self, hash: u64, hash_of: impl Fn(Record) -> u64) {
         loop {
             let index = self.index(hash);
             let entry = self.entries[index];
@@ -168,7 +212,7 @@ impl Directory {
                     && entry.segment.len() + buddy.segment.len() <= self.top_words / 4
                 {
                     let (low, high) = if start & run == 0 { (entry, buddy) } else { (buddy, entry) };
-                    let built = Segment::merged(&low.segment, &high.segment);
+                    let built = Segment::merged(&mut self.pool, &low.segment, &high.segment);
                     assert_eq!(built.0.len(), low.segment.len() + high.segment.len());
                     self.at_depth[entry.depth as usize] -= 2;
                     self.at_depth[entry.depth as usize - 1] += 1;
@@ -181,9 +225,10 @@ impl Directory {
             }
             let words = words_for(entry.segment.len());
             if words < entry.segment.words() {
-                let built = entry.segment.rebuilt(words);
+                let built = entry.segment.rebuilt(self.pool_of(entry.depth), words);
                 self.assign(index, entry.depth, built);
                 self.release(entry.segment);
+                self.compact(hash_of);
             }
             return;
         }
@@ -207,21 +252,31 @@ impl Directory {
         let run = self.run(&entry);
         let start = index & !(run - 1);
         self.entries[start..start + run].fill(entry);
-        self.segment_bytes += segment.heap_bytes();
+        if !segment.is_pooled() {
+            self.unpooled_bytes += segment.heap_bytes();
+        }
     }
 
     /// Frees a segment whose records moved to another and whose run was overwritten.
     fn release(&mut self, segment: Segment) {
-        self.segment_bytes -= segment.heap_bytes();
+        if !segment.is_pooled() {
+            self.unpooled_bytes -= segment.heap_bytes();
+        }
         // SAFETY: callers have overwritten all entries that named it.
-        unsafe { segment.free() }
+        unsafe { segment.free(&mut self.pool) }
     }
 
     /// Takes all segments away, leaving a new directory.
     pub(super) fn take(&mut self) -> Remains {
-        let remains = Remains { entries: std::mem::take(&mut self.entries), depth: self.depth, next: 0 };
+        let remains = self.remains();
         *self = Directory::new(self.top_words);
         remains
+    }
+
+    /// Moves out what has to be freed.
+    fn remains(&mut self) -> Remains {
+        let pool = std::mem::replace(&mut self.pool, Pool::new());
+        Remains { entries: std::mem::take(&mut self.entries), depth: self.depth, next: 0, pool }
     }
 
     /// Calls `f` once for each segment.
@@ -237,8 +292,9 @@ impl Directory {
     /// Panics when an invariant of the directory does not hold.
     #[cfg(test)]
     pub(super) fn check(&self) {
+        use super::pool::UNIT_WORDS;
         assert_eq!(self.entries.len(), 1 << self.depth);
-        let (mut at_depth, mut bytes) = ([0; DEPTH_MAX as usize + 1], 0);
+        let (mut at_depth, mut bytes, mut units) = ([0; DEPTH_MAX as usize + 1], 0, 0);
         self.for_each(|index, entry| {
             let run = self.run(entry);
             assert_eq!(index & (run - 1), 0, "runs are aligned");
@@ -249,16 +305,21 @@ impl Directory {
                 );
             }
             at_depth[entry.depth as usize] += 1;
-            bytes += entry.segment.heap_bytes();
+            if entry.segment.is_pooled() {
+                units += entry.segment.words() / UNIT_WORDS;
+            } else {
+                bytes += entry.segment.heap_bytes();
+            }
         });
         assert_eq!(at_depth, self.at_depth);
-        assert_eq!(bytes, self.segment_bytes);
+        assert_eq!(bytes, self.unpooled_bytes);
+        assert_eq!(units, self.pool.check());
     }
 }
 
 impl Drop for Directory {
     fn drop(&mut self) {
-        drop(Remains { entries: std::mem::take(&mut self.entries), depth: self.depth, next: 0 });
+        drop(self.remains());
     }
 }
 
@@ -269,6 +330,7 @@ pub struct Remains {
     depth: u8,
     /// First entry whose segment is not freed yet.
     next: usize,
+    pool: Pool,
 }
 
 impl Remains {
@@ -278,7 +340,7 @@ impl Remains {
             let Some(entry) = self.entries.get(self.next).copied() else { break };
             self.next += 1 << (self.depth - entry.depth);
             // SAFETY: `next` has passed the run of this segment, and nothing else names it.
-            unsafe { entry.segment.free_all() };
+            unsafe { entry.segment.free_all(&mut self.pool) };
         }
         self.next >= self.entries.len()
     }

@@ -13,8 +13,9 @@
 //! the pad, and when that overflows the segment is rebuilt larger (or split). Deleting shifts back, so there are no
 //! tombstones. Because the order of slots is the order of hashes, the position of a scan is a hash.
 //!
-//! Allocation sizes are the classes `(4 + m) << e` words, four per doubling, that mimalloc and jemalloc have, so no
-//! byte of an allocation is lost. Rebuilding for another size needs the tags only. When no placement with the usual
+//! Sizes from 128 to 1024 words are multiples of 64 and come from the table's [`Pool`]; others are the classes
+//! `(4 + m) << e` words, four per doubling, that mimalloc and jemalloc have, so that no byte of an allocation is lost; so are
+//! all of a table of a single segment. Rebuilding for another size needs the tags only. When no placement with the usual
 //! number of homes fits (many keys of one tag: a degenerate hash), the number of homes is halved until one does: lookups
 //! become linear, and stay right.
 //!
@@ -31,6 +32,7 @@
 use std::alloc::{alloc_zeroed, dealloc, handle_alloc_error, Layout};
 use std::ptr::NonNull;
 
+use super::pool::{Pool, RUN_MAX, UNIT_WORDS};
 use super::record::{prefetch, Entry, OwnedEntry, Payload, Record};
 
 /// Bits of a slot below the tag.
@@ -45,7 +47,10 @@ const HEADER_WORDS: usize = size_of::<Header>() / 8;
 const SENTINEL_WORDS: usize = 1;
 /// Smallest allocation of a segment, in words.
 pub(super) const WORDS_MIN: usize = 16;
-/// Largest pad: at a load of 29/32 the displacement of the last slot passes it in one segment of about 15.
+/// Sizes in words that come from the pool.
+const POOL_WORDS_MIN: usize = 128;
+const POOL_WORDS_MAX: usize = UNIT_WORDS * RUN_MAX;
+/// Largest pad: when the displacement of the last slots passes it, the segment grows a little early.
 const PAD_MAX: usize = 16;
 
 #[repr(C)]
@@ -60,7 +65,11 @@ struct Header {
     expires: u32,
     /// No record here expires before this unix millisecond.
     due: u64,
+    /// Chunk of the pool that the memory is from, or `NOT_POOLED`.
+    chunk: u32,
 }
+
+const NOT_POOLED: u32 = u32::MAX;
 
 /// What an unused table points to: nothing is found, and the first insert replaces it.
 #[repr(C)]
@@ -69,22 +78,28 @@ struct Empty {
     slots: [u64; 2],
 }
 
-static EMPTY: Empty =
-    Empty { header: Header { count: 0, limit: 0, words: 0, expires: 0, due: u64::MAX }, slots: [0; 2] };
+static EMPTY: Empty = Empty {
+    header: Header { count: 0, limit: 0, words: 0, expires: 0, due: u64::MAX, chunk: NOT_POOLED },
+    slots: [0; 2],
+};
 
 /// Slots that a segment of this many words has for records.
 fn usable(words: usize) -> usize {
     words - HEADER_WORDS - SENTINEL_WORDS
 }
 
-/// Records at which a segment of this many words is full: a load of 29/32 of its slots.
+/// Records at which a segment of this many words is full: a load of 15/16 of its slots.
 pub(super) fn limit_of(words: usize) -> usize {
-    usable(words) * 29 / 32
+    usable(words) * 15 / 16
 }
 
 /// The next larger size class.
 pub(super) fn next_words(words: usize) -> usize {
-    words + (1 << (words.ilog2() - 2))
+    if (POOL_WORDS_MIN..POOL_WORDS_MAX).contains(&words) {
+        words + UNIT_WORDS
+    } else {
+        words + (1 << (words.ilog2() - 2))
+    }
 }
 
 /// The smallest size class that holds `count` records with room for a sixteenth more.
@@ -147,17 +162,29 @@ impl Segment {
         Layout::array::<u64>(words).expect("a segment is smaller than the address space")
     }
 
-    fn allocate(words: usize, count: usize, expires: u32, due: u64) -> Segment {
-        let layout = Segment::layout(words);
-        // SAFETY: the size is not zero.
-        let ptr = unsafe { alloc_zeroed(layout) }.cast::<u64>();
-        let Some(ptr) = NonNull::new(ptr) else { handle_alloc_error(layout) };
+    fn allocate(pool: Option<&mut Pool>, words: usize, count: usize, expires: u32, due: u64) -> Segment {
+        let (ptr, chunk) = match pool {
+            Some(pool) if (POOL_WORDS_MIN..=POOL_WORDS_MAX).contains(&words) => {
+                let (ptr, chunk) = pool.allocate(words / UNIT_WORDS);
+                // SAFETY: the run is `words` words long.
+                unsafe { ptr.write_bytes(0, words) };
+                (ptr, chunk)
+            }
+            _ => {
+                let layout = Segment::layout(words);
+                // SAFETY: the size is not zero.
+                let ptr = unsafe { alloc_zeroed(layout) }.cast::<u64>();
+                let Some(ptr) = NonNull::new(ptr) else { handle_alloc_error(layout) };
+                (ptr, NOT_POOLED)
+            }
+        };
         let header = Header {
             count: u32::try_from(count).expect("a segment holds less than 2^32 records"),
             limit: u32::try_from(limit_of(words)).expect("a segment has less than 2^32 slots"),
             words: words as u32,
             expires,
             due,
+            chunk,
         };
         // SAFETY: the header is the first HEADER_WORDS words of the allocation.
         unsafe {
@@ -167,24 +194,41 @@ impl Segment {
     }
 
     /// A segment of `words` words with these slots, which are sorted, and the number of its homes.
-    pub(super) fn build(words: usize, slots: &[u64], expires: u32, due: u64) -> (Segment, u32) {
+    pub(super) fn build(
+        pool: Option<&mut Pool>,
+        words: usize,
+        slots: &[u64],
+        expires: u32,
+        due: u64,
+    ) -> (Segment, u32) {
         debug_assert!(slots.len() <= limit_of(words));
         debug_assert!(slots.windows(2).all(|pair| pair[0] >> ADDRESS_BITS <= pair[1] >> ADDRESS_BITS));
-        let segment = Segment::allocate(words, slots.len(), expires, due);
+        let segment = Segment::allocate(pool, words, slots.len(), expires, due);
         let usable = usable(words);
         let mut homes = usable - (usable / 8).min(PAD_MAX);
         let mut slack = 1;
-        while !fits(slots, homes as u32, usable - slack) {
+        while !segment.place(slots, homes as u32, usable - slack) {
             homes = (homes / 2).max(1);
             slack = usable / 32;
         }
+        (segment, homes as u32)
+    }
+
+    /// Puts sorted slots where they belong, in a segment with no slots or those of a failed try; false when they do not end
+    /// before `end`.
+    fn place(&self, slots: &[u64], homes: u32, end: usize) -> bool {
         let mut next = 0;
         for &slot in slots {
-            let at = next.max(home(slot, homes as u32));
-            segment.set(at, slot);
+            let at = next.max(home(slot, homes));
+            if at >= end {
+                // SAFETY: clears slots up to `next`, which is at most `end`.
+                unsafe { self.0.write_bytes(0, next) };
+                return false;
+            }
+            self.set(at, slot);
             next = at + 1;
         }
-        (segment, homes as u32)
+        true
     }
 
     #[inline(always)]
@@ -474,12 +518,17 @@ impl Segment {
     }
 
     /// This segment's records in a segment of another size.
-    pub(super) fn rebuilt(&self, words: usize) -> (Segment, u32) {
-        Segment::build(words, &self.occupied(), self.expires(), self.due())
+    pub(super) fn rebuilt(&self, pool: Option<&mut Pool>, words: usize) -> (Segment, u32) {
+        Segment::build(pool, words, &self.occupied(), self.expires(), self.due())
     }
 
     /// The two halves at one more bit of prefix; `hash` gives the hash of a key.
-    pub(super) fn split(&self, depth: u8, hash: impl Fn(Record) -> u64) -> [(Segment, u32); 2] {
+    pub(super) fn split(
+        &self,
+        pool: &mut Pool,
+        depth: u8,
+        hash: impl Fn(Record) -> u64,
+    ) -> [(Segment, u32); 2] {
         let mut halves = [Vec::with_capacity(self.len()), Vec::with_capacity(self.len())];
         let slots = self.occupied();
         for (i, &slot) in slots.iter().enumerate() {
@@ -501,12 +550,12 @@ impl Segment {
         halves.map(|half| {
             let expires = half.iter().filter(|&slot| slot & EXPIRES != 0).count() as u32;
             let due = if expires == 0 { u64::MAX } else { self.due() };
-            Segment::build(words_for(half.len()), &half, expires, due)
+            Segment::build(Some(pool), words_for(half.len()), &half, expires, due)
         })
     }
 
     /// The union of two buddies at one bit of prefix less. The new tags are known from the old ones.
-    pub(super) fn merged(low: &Segment, high: &Segment) -> (Segment, u32) {
+    pub(super) fn merged(pool: &mut Pool, low: &Segment, high: &Segment) -> (Segment, u32) {
         let mut slots = Vec::with_capacity(low.len() + high.len());
         for (buddy, bit) in [(low, 0), (high, 1u64 << 63)] {
             slots.extend(buddy.occupied().into_iter().map(|slot| {
@@ -515,33 +564,57 @@ impl Segment {
             }));
         }
         let expires = low.expires() + high.expires();
-        Segment::build(words_for(slots.len()), &slots, expires, low.due().min(high.due()))
+        Segment::build(Some(pool), words_for(slots.len()), &slots, expires, low.due().min(high.due()))
+    }
+
+    /// The segment whose memory starts at this run of the pool.
+    ///
+    /// # Safety
+    /// The run is in use by a segment.
+    pub(super) unsafe fn from_run(run: NonNull<u64>) -> Segment {
+        // SAFETY: a segment's slots follow its header.
+        Segment(unsafe { run.add(HEADER_WORDS) })
+    }
+
+    /// The first record; `None` when there is none.
+    pub(super) fn first(&self) -> Option<Record> {
+        (0..self.slots()).map(|at| self.get(at)).find(|&slot| slot != 0).map(|slot| self.record_of(slot))
+    }
+
+    /// Whether the memory is from the pool.
+    pub(super) fn is_pooled(&self) -> bool {
+        self.header().chunk != NOT_POOLED
     }
 
     /// Frees the slots, not the records.
     ///
     /// # Safety
-    /// No copy of this segment is used again.
-    pub(super) unsafe fn free(self) {
-        let words = self.words();
-        if words != 0 {
-            // SAFETY: the allocation starts at the header and has this size.
-            unsafe { dealloc(self.0.sub(HEADER_WORDS).cast::<u8>().as_ptr(), Segment::layout(words)) }
+    /// No copy of this segment is used again; `pool` is the one that it was built with.
+    pub(super) unsafe fn free(self, pool: &mut Pool) {
+        let (words, chunk) = (self.words(), self.header().chunk);
+        if words == 0 {
+            return;
+        }
+        // SAFETY: the allocation starts at the header and has this size.
+        unsafe {
+            let start = self.0.sub(HEADER_WORDS);
+            match chunk {
+                NOT_POOLED => dealloc(start.cast::<u8>().as_ptr(), Segment::layout(words)),
+                chunk => pool.free(start, chunk, words / UNIT_WORDS),
+            }
         }
     }
 
-    /// Frees the slots and the records; returns how many.
+    /// Frees the slots and the records.
     ///
     /// # Safety
-    /// Neither a copy of this segment nor a record of it is used again.
-    pub(super) unsafe fn free_all(self) -> usize {
-        let count = self.len();
+    /// As for `free`; and no record of this segment is used again.
+    pub(super) unsafe fn free_all(self, pool: &mut Pool) {
         // SAFETY: by the caller.
         unsafe {
             self.for_each(|record| record.free());
-            self.free();
+            self.free(pool);
         }
-        count
     }
 
     /// Index of the first slot whose tag is at least `tag`, empty slots skipped; the number of slots at the end.
@@ -601,13 +674,4 @@ impl Segment {
         assert_eq!(expires, self.expires());
         assert!(count <= self.header().limit as usize);
     }
-}
-
-/// Whether these slots, placed by this many homes, end within `slots` slots.
-fn fits(slots: &[u64], homes: u32, end: usize) -> bool {
-    let mut next = 0;
-    for &slot in slots {
-        next = home(slot, homes).max(next) + 1;
-    }
-    next <= end
 }
