@@ -162,8 +162,8 @@ impl Directory {
         let index = self.index(hash_of(record));
         let entry = self.entries[index];
         assert_eq!(entry.segment, segment, "the first record leads to its segment");
-        let built = segment.rebuilt(Some(&mut self.pool), segment.words());
-        self.assign(index, entry.depth, built);
+        let moved = segment.moved(&mut self.pool);
+        self.assign(index, entry.depth, (moved, entry.homes));
         self.release(segment);
     }
 

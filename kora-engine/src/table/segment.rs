@@ -576,6 +576,19 @@ impl Segment {
         Segment(unsafe { run.add(HEADER_WORDS) })
     }
 
+    /// A copy of this segment, which is from the pool, elsewhere in the pool: it takes the place of this one, as it
+    /// holds the same records.
+    pub(super) fn moved(&self, pool: &mut Pool) -> Segment {
+        let words = self.words();
+        let (ptr, chunk) = pool.allocate(words / UNIT_WORDS);
+        // SAFETY: both runs are `words` words long, and the header is the first words of each.
+        unsafe {
+            std::ptr::copy_nonoverlapping(self.0.sub(HEADER_WORDS).as_ptr(), ptr.as_ptr(), words);
+            ptr.cast::<Header>().as_mut().chunk = chunk;
+            Segment(ptr.add(HEADER_WORDS))
+        }
+    }
+
     /// The first record; `None` when there is none.
     pub(super) fn first(&self) -> Option<Record> {
         (0..self.slots()).map(|at| self.get(at)).find(|&slot| slot != 0).map(|slot| self.record_of(slot))
