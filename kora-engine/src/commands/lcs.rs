@@ -317,3 +317,89 @@ fn copy_of_value(shard: &mut Shard, view: View, key: &[u8]) -> Vec<u8> {
         Some(ValueRef::Shared(bytes)) => bytes.to_vec(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// The textbook table, and the walk back through it that prefers the other string's bytes on a tie, as Redis's does.
+    fn textbook(a: &[u8], b: &[u8]) -> (usize, Vec<(usize, usize)>) {
+        let mut table = vec![vec![0usize; b.len() + 1]; a.len() + 1];
+        for i in 1..=a.len() {
+            for j in 1..=b.len() {
+                table[i][j] = if a[i - 1] == b[j - 1] {
+                    table[i - 1][j - 1] + 1
+                } else {
+                    table[i - 1][j].max(table[i][j - 1])
+                };
+            }
+        }
+        let (mut i, mut j, mut matches) = (a.len(), b.len(), Vec::new());
+        while i > 0 && j > 0 {
+            if a[i - 1] == b[j - 1] {
+                (i, j) = (i - 1, j - 1);
+                matches.push((i, j));
+            } else if table[i - 1][j] > table[i][j - 1] {
+                i -= 1;
+            } else {
+                j -= 1;
+            }
+        }
+        (table[a.len()][b.len()], matches)
+    }
+
+    fn computation(a: &[u8], b: &[u8], options: &[&[u8]]) -> Computation {
+        let options = Options::parse(options).unwrap();
+        Computation::new(a.to_vec(), b.to_vec(), options, usize::MAX).unwrap()
+    }
+
+    proptest! {
+        #[test]
+        fn agrees_with_the_textbook(
+            a in proptest::collection::vec(0u8..4, 0..300),
+            b in proptest::collection::vec(0u8..4, 0..300),
+            slice in 1usize..500,
+        ) {
+            let (length, matches) = textbook(&a, &b);
+            let mut whole = computation(&a, &b, &[]);
+            while !whole.advance(slice) {}
+            prop_assert_eq!(whole.length, length);
+            let mut found = Vec::new();
+            whole.walk_back(&mut |row, column| found.push((row, column)));
+            prop_assert_eq!(found, matches);
+
+            let mut only_length = computation(&a, &b, &[b"LEN"]);
+            while !only_length.advance(slice) {}
+            prop_assert_eq!(only_length.length, length);
+            prop_assert!(only_length.bits.is_empty());
+        }
+
+        #[test]
+        fn ranges_hold_the_matches_in_runs(
+            a in proptest::collection::vec(0u8..3, 0..100),
+            b in proptest::collection::vec(0u8..3, 0..100),
+        ) {
+            let mut whole = computation(&a, &b, &[b"IDX"]);
+            whole.advance(usize::MAX);
+            let mut matches = Vec::new();
+            for range in whole.ranges() {
+                matches.extend((0..range.length).map(|back| (range.a_end - back, range.b_end - back)));
+            }
+            prop_assert_eq!(&matches, &textbook(&a, &b).1);
+            let runs = matches.windows(2).filter(|two| two[0] != (two[1].0 + 1, two[1].1 + 1)).count() + 1;
+            prop_assert_eq!(whole.ranges().len(), if matches.is_empty() { 0 } else { runs });
+        }
+    }
+
+    #[test]
+    fn memory_stays_below_that_of_the_textbook_table() {
+        for (a, b) in [(1usize, 1usize), (1000, 1), (1, 1000), (100, 63), (100, 64), (100, 65), (1000, 1000)]
+        {
+            let mut whole = computation(&vec![1; a], &vec![1; b], &[]);
+            whole.advance(usize::MAX);
+            let bytes = whole.bits.capacity() * 8 + whole.carries.len();
+            assert!(bytes <= (a + 1) * (b + 1) * 4, "{a} x {b}: {bytes}");
+        }
+    }
+}

@@ -281,3 +281,6 @@ fn short_decimal(negative: bool, whole: &[u8], fraction: &[u8], exponent: i64) -
     let numerator = digits << shift;
     LongDouble::rounded(negative, numerator / power, -(shift as i64), numerator % power != 0)
 }
+
+#[cfg(test)]
+mod tests;
