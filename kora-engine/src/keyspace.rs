@@ -9,7 +9,7 @@ use crate::change::{Change, ChangeValue, Changes, DeleteReason, UnixMs};
 use crate::error::Error;
 use crate::limits::{CURSOR_POSITION_BITS, SLOTS};
 use crate::slot::Slot;
-use crate::table::{Entry, KeyHash, NewValue, OwnedEntry, Position, Remains, Table, TableMemory, ValueRef};
+use crate::table::{Entry, EntryMut, KeyHash, NewValue, OwnedEntry, Remains, Table, TableMemory, ValueRef};
 
 /// Under which database, time and access rules a command sees the keys.
 #[derive(Debug, Clone, Copy)]
@@ -98,6 +98,37 @@ pub struct Keyspace {
     sweep_cursor: u64,
 }
 
+/// The parts of a keyspace beside its tables: usable while an entry of a table is borrowed.
+struct Beside<'a> {
+    changes: &'a mut Changes,
+    stats: &'a mut KeyspaceStats,
+    slot_counts: Option<&'a mut [u32]>,
+}
+
+impl Beside<'_> {
+    /// A key's time has run out, and it has been removed.
+    #[cold]
+    fn expired(&mut self, db: u16, key: &[u8]) {
+        self.stats.expired += 1;
+        self.deleted(db, key, DeleteReason::Expired);
+    }
+
+    /// A key has been removed.
+    fn deleted(&mut self, db: u16, key: &[u8], reason: DeleteReason) {
+        self.changes.emit(Change::Delete { db, key, reason });
+        self.count_slot(key, -1);
+    }
+
+    /// A key has come or gone.
+    #[inline]
+    fn count_slot(&mut self, key: &[u8], by: i32) {
+        if let Some(counts) = &mut self.slot_counts {
+            let count = &mut counts[Slot::of(key).number() as usize];
+            *count = count.checked_add_signed(by).expect("a slot's count never goes below zero");
+        }
+    }
+}
+
 impl Keyspace {
     /// Empty databases. All hash with the same seed, so a key's hash holds in each.
     pub fn new(databases: u16, seed: u64, count_slots: bool) -> Keyspace {
@@ -129,49 +160,47 @@ impl Keyspace {
     /// The entry of a live key, for a command that reads it: counts the hit or miss and renews the access time.
     #[inline]
     pub fn get(&mut self, view: View, key: &Key<'_>) -> Option<Entry<'_>> {
-        let Some(position) = self.live(view, key) else {
-            self.stats.misses += 1;
+        let (entry, beside) = self.live(view, key);
+        let Some(mut entry) = entry else {
+            beside.stats.misses += 1;
             return None;
         };
-        self.stats.hits += 1;
-        let table = &mut self.dbs[view.db as usize];
+        beside.stats.hits += 1;
         if view.touch {
-            table.touch(position, view.clock());
+            entry.set_access(view.clock());
         }
-        Some(table.entry(position))
+        Some(entry.into_entry())
     }
 
     /// The entry of a live key, for a command that is about to write: no counting, no access time.
     #[inline]
     pub fn peek(&mut self, view: View, key: &Key<'_>) -> Option<Entry<'_>> {
-        let position = self.live(view, key)?;
-        Some(self.dbs[view.db as usize].entry(position))
+        self.live(view, key).0.map(EntryMut::into_entry)
     }
 
     /// Whether the key is there and alive. Counts neither hit nor miss.
     #[inline]
     pub fn exists(&mut self, view: View, key: &Key<'_>) -> bool {
-        self.live(view, key).is_some()
+        self.live(view, key).0.is_some()
     }
 
-    /// Where a live key is; an expired one is removed first.
-    #[inline]
-    fn live(&mut self, view: View, key: &Key<'_>) -> Option<Position> {
-        let table = &self.dbs[view.db as usize];
-        let position = table.find(key.hash, key.bytes)?;
-        match table.entry(position).expire_at() {
-            Some(at) if at < view.now => {
-                self.expire(view.db, key);
+    /// A live key's entry, and what of the keyspace the entry does not borrow. An expired key is removed first.
+    #[inline(always)]
+    fn live(&mut self, view: View, key: &Key<'_>) -> (Option<EntryMut<'_>>, Beside<'_>) {
+        let mut beside = Beside {
+            changes: &mut self.changes,
+            stats: &mut self.stats,
+            slot_counts: self.slot_counts.as_deref_mut(),
+        };
+        let entry = match self.dbs[view.db as usize].get_mut(key.hash, key.bytes) {
+            Some(entry) if entry.expire_at().is_some_and(|at| at < view.now) => {
+                drop(entry.take());
+                beside.expired(view.db, key.bytes);
                 None
             }
-            _ => Some(position),
-        }
-    }
-
-    #[cold]
-    fn expire(&mut self, db: u16, key: &Key<'_>) {
-        self.stats.expired += 1;
-        self.delete(db, key, DeleteReason::Expired);
+            entry => entry,
+        };
+        (entry, beside)
     }
 
     // ---- writes ------------------------------------------------------------------------------------------
@@ -182,7 +211,7 @@ impl Keyspace {
         let expire_at = match expiry {
             NewExpiry::Clear => None,
             NewExpiry::At(at) => Some(at),
-            NewExpiry::Keep => self.peek(view, key).and_then(|e| e.expire_at()),
+            NewExpiry::Keep => self.expiry_of(view, key),
         };
         self.changes.emit(Change::Set {
             db: view.db,
@@ -197,8 +226,13 @@ impl Keyspace {
         let table = &mut self.dbs[view.db as usize];
         let replaced = table.insert(key.hash, key.bytes, value, expire_at, view.clock());
         if !replaced {
-            self.count_slot(key.bytes, 1);
+            self.beside().count_slot(key.bytes, 1);
         }
+    }
+
+    #[inline(never)] // keeps the lookup out of the plain SET
+    fn expiry_of(&mut self, view: View, key: &Key<'_>) -> Option<UnixMs> {
+        self.peek(view, key).and_then(|entry| entry.expire_at())
     }
 
     /// Adds to the integer at the key (0 when it is missing) and keeps its expiry.
@@ -206,12 +240,11 @@ impl Keyspace {
     /// # Errors
     /// The value is not an integer, or the sum does not fit in 64 bits; nothing is changed.
     pub fn add(&mut self, view: View, key: &Key<'_>, delta: i64) -> Result<i64, Error> {
-        let Some(position) = self.live(view, key) else {
+        let (entry, beside) = self.live(view, key);
+        let Some(mut entry) = entry else {
             self.set(view, key, NewValue::Int(delta), NewExpiry::Clear);
             return Ok(delta);
         };
-        let table = &mut self.dbs[view.db as usize];
-        let mut entry = table.entry_mut(position);
         let old = match entry.value() {
             ValueRef::Int(n) => n,
             ValueRef::Bytes(text) => crate::args::parse_i64(text).ok_or(Error::NOT_INTEGER)?,
@@ -223,7 +256,7 @@ impl Keyspace {
         if view.touch {
             entry.set_access(view.clock());
         }
-        self.changes.emit(Change::Set {
+        beside.changes.emit(Change::Set {
             db: view.db,
             key: key.bytes,
             value: ChangeValue::Int(sum),
@@ -235,28 +268,29 @@ impl Keyspace {
     /// Adds bytes at the end of the key's value (an empty one when it is missing); returns the new length.
     /// The caller has checked the length limit.
     pub fn append(&mut self, view: View, key: &Key<'_>, tail: &[u8]) -> usize {
-        let Some(position) = self.live(view, key) else {
+        let (entry, beside) = self.live(view, key);
+        let Some(mut entry) = entry else {
             self.set(view, key, NewValue::Bytes(tail), NewExpiry::Clear);
             return tail.len();
         };
-        let mut entry = self.dbs[view.db as usize].entry_mut(position);
         entry.append(tail);
         if view.touch {
             entry.set_access(view.clock());
         }
-        let len = entry.value().len();
-        self.changes.emit(Change::Append { db: view.db, key: key.bytes, tail });
-        len
+        beside.changes.emit(Change::Append { db: view.db, key: key.bytes, tail });
+        entry.value().len()
     }
 
-    /// Writes bytes at an offset of the key's value, filling a gap with zero bytes; returns the new length.
-    /// The caller has checked that the result is within the length limit.
+    /// Writes bytes at an offset of the key's value (an empty one when it is missing), filling a gap with zero bytes;
+    /// returns the new length. The caller has checked that the result is within the length limit.
     pub fn write_at(&mut self, view: View, key: &Key<'_>, offset: u32, bytes: &[u8]) -> usize {
-        if self.live(view, key).is_none() {
-            self.set(view, key, NewValue::Bytes(b""), NewExpiry::Clear);
+        if self.live(view, key).0.is_none() {
+            // Not a change of its own: the one below says it all.
+            self.dbs[view.db as usize].insert(key.hash, key.bytes, NewValue::Bytes(b""), None, view.clock());
+            self.beside().count_slot(key.bytes, 1);
         }
-        let position = self.live(view, key).expect("just set, without an expiry");
-        let mut entry = self.dbs[view.db as usize].entry_mut(position);
+        let table = &mut self.dbs[view.db as usize];
+        let mut entry = table.get_mut(key.hash, key.bytes).expect("it was there or has just been made");
         entry.write_at(offset as usize, bytes);
         if view.touch {
             entry.set_access(view.clock());
@@ -268,27 +302,26 @@ impl Keyspace {
 
     /// Changes only the expiry of a live key. Returns whether there was one.
     pub fn set_expiry(&mut self, view: View, key: &Key<'_>, expire_at: Option<UnixMs>) -> bool {
-        let Some(position) = self.live(view, key) else { return false };
-        let mut entry = self.dbs[view.db as usize].entry_mut(position);
+        let (entry, beside) = self.live(view, key);
+        let Some(mut entry) = entry else { return false };
         entry.set_expire_at(expire_at);
         if view.touch {
             entry.set_access(view.clock());
         }
-        self.changes.emit(Change::Expire { db: view.db, key: key.bytes, expire_at });
+        beside.changes.emit(Change::Expire { db: view.db, key: key.bytes, expire_at });
         true
     }
 
     /// Removes a live key by command. Returns whether there was one.
     pub fn remove(&mut self, view: View, key: &Key<'_>) -> bool {
-        self.live(view, key).is_some() && self.delete(view.db, key, DeleteReason::Command)
+        self.take(view, key).is_some()
     }
 
     /// Takes a live key out, value and expiry, to put it somewhere else.
     pub fn take(&mut self, view: View, key: &Key<'_>) -> Option<OwnedEntry> {
-        self.live(view, key)?;
-        let entry = self.dbs[view.db as usize].take(key.hash, key.bytes)?;
-        self.changes.emit(Change::Delete { db: view.db, key: key.bytes, reason: DeleteReason::Command });
-        self.count_slot(key.bytes, -1);
+        let (entry, mut beside) = self.live(view, key);
+        let entry = entry?.take();
+        beside.deleted(view.db, key.bytes, DeleteReason::Command);
         Some(entry)
     }
 
@@ -299,8 +332,21 @@ impl Keyspace {
 
     /// Puts a taken or copied entry under a key, replacing what is there.
     pub fn put(&mut self, view: View, key: &Key<'_>, entry: OwnedEntry) {
-        let expiry = entry.expire_at().map_or(NewExpiry::Clear, NewExpiry::At);
-        self.set(view, key, entry.into_value(), expiry);
+        let source = entry.entry();
+        self.changes.emit(Change::Set {
+            db: view.db,
+            key: key.bytes,
+            value: match source.value() {
+                ValueRef::Int(n) => ChangeValue::Int(n),
+                ValueRef::Bytes(b) => ChangeValue::Bytes(b),
+                ValueRef::Shared(b) => ChangeValue::Bytes(b),
+            },
+            expire_at: source.expire_at(),
+        });
+        let replaced = self.dbs[view.db as usize].insert_owned(key.hash, key.bytes, entry);
+        if !replaced {
+            self.beside().count_slot(key.bytes, 1);
+        }
     }
 
     /// Empties a database at once; its memory is freed in slices by [`Keyspace::free_remains`].
@@ -368,17 +414,16 @@ impl Keyspace {
     fn delete(&mut self, db: u16, key: &Key<'_>, reason: DeleteReason) -> bool {
         let removed = self.dbs[db as usize].remove(key.hash, key.bytes);
         if removed {
-            self.changes.emit(Change::Delete { db, key: key.bytes, reason });
-            self.count_slot(key.bytes, -1);
+            self.beside().deleted(db, key.bytes, reason);
         }
         removed
     }
 
-    #[inline]
-    fn count_slot(&mut self, key: &[u8], by: i32) {
-        if let Some(counts) = &mut self.slot_counts {
-            let count = &mut counts[Slot::of(key).number() as usize];
-            *count = count.checked_add_signed(by).expect("a slot's count never goes below zero");
+    fn beside(&mut self) -> Beside<'_> {
+        Beside {
+            changes: &mut self.changes,
+            stats: &mut self.stats,
+            slot_counts: self.slot_counts.as_deref_mut(),
         }
     }
 
@@ -408,7 +453,9 @@ impl Keyspace {
                 return Some(bytes);
             }
             let key = self.key(&bytes);
-            self.expire(view.db, &key);
+            if self.dbs[view.db as usize].remove(key.hash, key.bytes) {
+                self.beside().expired(view.db, key.bytes);
+            }
             last = Some(bytes);
         }
         last

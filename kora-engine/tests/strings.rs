@@ -402,6 +402,23 @@ fn append_adds_and_keeps_the_expiry() {
 }
 
 #[test]
+fn a_string_written_in_part_stays_raw_when_it_moves() {
+    let mut shard = shard();
+    check(
+        &mut shard,
+        &[
+            ("SET k abc", ok()),
+            ("OBJECT ENCODING k", bulk("embstr")),
+            ("APPEND k d", int(4)),
+            ("RENAME k r", ok()),
+            ("OBJECT ENCODING r", bulk("raw")),
+            ("COPY r c", int(1)),
+            ("OBJECT ENCODING c", bulk("raw")),
+        ],
+    );
+}
+
+#[test]
 fn strings_do_not_outgrow_the_limit() {
     let mut shard = shard_with(EngineConfig { max_string_len: 1 << 20, ..EngineConfig::default() });
     check(

@@ -27,14 +27,12 @@
 
 mod directory;
 mod pool;
-mod position;
 mod record;
 mod segment;
 #[cfg(test)]
 mod tests;
 
 pub use directory::Remains;
-pub use position::Position;
 pub use record::{Entry, NewValue, OwnedEntry, ValueRef, ACCESS_MASK, APPEND_INLINE_MAX, INLINE_VALUE_MAX};
 
 use crate::hash::KeyHasher;
@@ -581,7 +579,14 @@ pub struct EntryMut<'a> {
     at: usize,
 }
 
-impl EntryMut<'_> {
+impl<'a> EntryMut<'a> {
+    /// The entry, for reading as long as the table is borrowed.
+    #[inline(always)]
+    pub fn into_entry(self) -> Entry<'a> {
+        let table: &'a Table = self.table;
+        table.directory.entry(self.index).segment.entry(self.at)
+    }
+
     /// The entry, for reading.
     #[inline(always)]
     pub fn entry(&self) -> Entry<'_> {
@@ -622,11 +627,13 @@ impl EntryMut<'_> {
         &mut self.table.directory.entry_mut(self.index).segment
     }
 
-    /// Sets the access clock, of which 24 bits are kept.
+    /// Sets the access clock, of which 24 bits are kept; writes only when it differs.
     #[inline]
     pub fn set_access(&mut self, access: u32) {
-        let at = self.at;
-        self.segment().set_access(at, access);
+        if self.access() != access & ACCESS_MASK {
+            let at = self.at;
+            self.segment().set_access(at, access);
+        }
     }
 
     /// Sets the expiry in unix milliseconds, or clears it.

@@ -787,7 +787,10 @@ impl<'a> Entry<'a> {
             ValueRef::Bytes(bytes) => NewValue::Bytes(bytes),
             ValueRef::Shared(bytes) => NewValue::Shared(bytes.clone()),
         };
-        OwnedEntry { record: Record::new(self.key(), Payload::new(&value), self.expire_at(), self.access()) }
+        let record = Record::new(self.key(), Payload::new(&value), self.expire_at(), self.access());
+        // SAFETY: the record was just made; its layout does not depend on this bit.
+        unsafe { record.write_header(Header(record.header().0 | self.record.header().0 & EDITED)) };
+        OwnedEntry { record }
     }
 
     /// Bytes of memory that the key takes: its slot, its record, and a large value with its spare capacity.
@@ -822,20 +825,6 @@ impl OwnedEntry {
     pub fn entry(&self) -> Entry<'_> {
         // SAFETY: the owner is `self`, borrowed for as long as the result.
         unsafe { self.record.entry() }
-    }
-
-    /// When it expires, in unix milliseconds.
-    pub fn expire_at(&self) -> Option<u64> {
-        self.record.expire_at()
-    }
-
-    /// The value alone; a large one is not copied.
-    pub fn into_value(self) -> NewValue<'static> {
-        match self.entry().value() {
-            ValueRef::Int(int) => NewValue::Int(int),
-            ValueRef::Bytes(bytes) => NewValue::Shared(Bytes::copy_from_slice(bytes)),
-            ValueRef::Shared(bytes) => NewValue::Shared(bytes.clone()),
-        }
     }
 
     /// Bytes of memory that it holds.
