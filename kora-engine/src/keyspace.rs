@@ -149,10 +149,16 @@ impl Keyspace {
         Key { bytes, hash: self.dbs[0].hash(bytes) }
     }
 
-    /// Asks the processor for the cache lines that a command on this key will need.
+    /// Asks the processor for the cache line of the key's slot: the first of two that a command on it will wait for.
     #[inline]
-    pub fn prefetch(&self, db: u16, key: &Key<'_>) {
+    pub fn prefetch_slot(&self, db: u16, key: &Key<'_>) {
         self.dbs[db as usize].prefetch(key.hash);
+    }
+
+    /// Asks for the cache line of the key's record; its slot must be at hand by now.
+    #[inline]
+    pub fn prefetch_record(&self, db: u16, key: &Key<'_>) {
+        self.dbs[db as usize].prefetch_record(key.hash);
     }
 
     // ---- reads -------------------------------------------------------------------------------------------

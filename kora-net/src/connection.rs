@@ -40,6 +40,12 @@ pub struct Stalled {
 }
 
 impl Stalled {
+    /// Whether the command that has stalled the connection must be executed again: it has only found out that it cannot run yet.
+    #[inline]
+    pub fn repeats(&self) -> bool {
+        self.peer.is_some() || self.paused
+    }
+
     /// Whether any reason holds.
     #[inline]
     pub fn any(&self) -> bool {

@@ -404,7 +404,7 @@ impl Executor {
             connection.tail = kept;
             connection.reply_written();
         }
-        if connection.stalled.peer.is_none() && mode == ReplyMode::SkipNext && connection.reply_mode == mode {
+        if !connection.stalled.repeats() && mode == ReplyMode::SkipNext && connection.reply_mode == mode {
             connection.reply_mode = ReplyMode::On;
         }
         let switched_on = mode != ReplyMode::On

@@ -126,21 +126,16 @@ impl Parser {
         self.state == State::Start && self.searched == 0
     }
 
-    /// Number of arguments found so far.
+    /// Whether the frame was an inline command: its arguments are not pieces of the frame.
     #[inline]
-    pub fn argc(&self) -> usize {
-        self.spans.len()
+    pub fn is_inline(&self) -> bool {
+        self.inline
     }
 
-    /// The argument at `index`; `frame` starts where the frame starts.
+    /// Adds where the arguments are, counted from `base` bytes before the frame, to `spans`.
     #[inline]
-    pub fn arg<'b>(&'b self, frame: &'b [u8], index: usize) -> &'b [u8] {
-        let span = self.spans[index].clone();
-        if self.inline {
-            &self.words[span]
-        } else {
-            &frame[span]
-        }
+    pub fn spans_from(&self, base: usize, spans: &mut Vec<Range<usize>>) {
+        spans.extend(self.spans.iter().map(|span| base + span.start..base + span.end));
     }
 
     /// All arguments; `frame` starts where the frame starts.
