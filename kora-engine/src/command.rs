@@ -260,7 +260,7 @@ pub enum ServerCommand {
     ConfigRewrite,
     Info,
     Shutdown,
-    DebugSleep,
+    Debug,
     LatencyHistogram,
     LatencyLatest,
     LatencyHistory,
@@ -314,8 +314,8 @@ pub struct CommandSpec {
     pub syntax: &'static str,
     /// Hints to clients and proxies, in Redis's words (`request_policy:all_shards`).
     pub tips: &'static [&'static str],
-    /// What `X HELP` of a container prints between its first line and the lines on HELP itself: a syntax line, then
-    /// indented lines of explanation.
+    /// What `X HELP` of a container (or of DEBUG) prints between its first line and the lines on HELP itself: a syntax
+    /// line, then indented lines of explanation.
     pub help: &'static [&'static str],
     /// Subcommands of a container.
     pub subcommands: &'static [CommandSpec],

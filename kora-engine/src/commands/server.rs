@@ -91,11 +91,14 @@ pub(crate) const ROWS: &[CommandSpec] = &[
     },
     CommandSpec {
         name: "debug",
+        arity: -2,
         flags: OPERATOR,
-        summary: "Commands for tests of the server.",
+        complexity: "Depends on subcommand.",
+        summary: "For tests of the server: stops every executor for a time.",
+        syntax: "<HELP | SLEEP seconds>",
         help: DEBUG_HELP,
-        subcommands: DEBUG,
-        ..CONTAINER
+        run: Run::Server(ServerCommand::Debug),
+        ..SERVER
     },
     CommandSpec {
         name: "latency",
@@ -273,19 +276,6 @@ const CONFIG_HELP: &[&str] = &[
     "    Set the statistics of INFO to zero.",
     "REWRITE",
     "    Write the configuration in use to the configuration file.",
-];
-
-const DEBUG: &[CommandSpec] = &[
-    CommandSpec { flags: OPERATOR, since: "1.0.0", ..HELP },
-    CommandSpec {
-        name: "sleep",
-        arity: 3,
-        flags: OPERATOR,
-        summary: "Stops every executor for a time.",
-        syntax: "seconds",
-        run: Run::Server(ServerCommand::DebugSleep),
-        ..SERVER
-    },
 ];
 
 const DEBUG_HELP: &[&str] =
