@@ -6,10 +6,7 @@
 
 use std::io;
 
-/// Descriptors that are not clients: standard streams, files, what libraries open. Redis keeps the same number.
-pub const NOFILE_RESERVED: u64 = 32;
-/// Descriptors of one executor: its rings, eventfds, timer and listeners.
-pub const NOFILE_PER_WORKER: u64 = 16;
+pub use kora_net::limits::{NOFILE_PER_EXECUTOR, NOFILE_RESERVED};
 /// glommio refuses to start an executor under this limit of locked memory (bytes).
 pub const MEMLOCK_MIN_BYTES: u64 = 512 * 1024;
 /// Memory that each executor pins: glommio registers its 1 MiB of I/O memory with three rings (bytes).
@@ -69,7 +66,7 @@ pub struct ClientRoom {
 /// Raises the soft limit of open files so far that `max_clients` fit beside the server's own descriptors, and the hard
 /// one if the process may; where neither is allowed, says how many clients fit.
 pub fn raise_nofile(limits: &mut impl Limits, max_clients: u32, workers: usize) -> io::Result<ClientRoom> {
-    let own = NOFILE_RESERVED + NOFILE_PER_WORKER * workers as u64;
+    let own = NOFILE_RESERVED + NOFILE_PER_EXECUTOR * workers as u64;
     let needed = u64::from(max_clients) + own;
     let now = limits.get(Resource::Nofile)?;
     if now.soft >= needed {

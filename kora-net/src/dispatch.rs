@@ -17,6 +17,16 @@ use kora_engine::slot::Slot;
 use smallvec::SmallVec;
 use std::sync::atomic::Ordering;
 
+/// A command that a coordinator executes.
+pub(crate) struct Started {
+    /// Its row.
+    pub command: &'static Command,
+    /// Its arguments, without secrets.
+    pub argv: Vec<Box<[u8]>>,
+    /// Reading of the clock when it began.
+    pub tick: u64,
+}
+
 /// Where the keys of a command are.
 enum Owner {
     /// All on this shard.
@@ -64,7 +74,7 @@ impl Executor {
                 }
                 let owner = self.owner(command, argv);
                 if executor_port {
-                    if let Err(error) = self.check_slots(command, argv) {
+                    if let Err(error) = self.check_slots(index, command, argv) {
                         return self.reject(index, Some(command), argv, error);
                     }
                 }
@@ -76,8 +86,7 @@ impl Executor {
                         Spread::Coordinate(kind) => {
                             let (protocol, view) = self.view_of(index);
                             let task = crate::several::task(self, kind, argv, view, protocol);
-                            self.account_coordinated(command);
-                            self.coordinate(index, task);
+                            self.coordinate(index, task, command, argv);
                         }
                         Spread::OneKey => unreachable!("{} has one key", command.full_name),
                     },
@@ -218,7 +227,7 @@ impl Executor {
     }
 
     /// On an executor's own port: all keys must be in one slot, and that slot must be this executor's.
-    fn check_slots(&self, command: &Command, argv: &[&[u8]]) -> Result<(), Error> {
+    fn check_slots(&self, index: u32, command: &Command, argv: &[&[u8]]) -> Result<(), Error> {
         let mut slot = None;
         for spec in command.spec.keys {
             for at in spec.positions(argv.len()) {
@@ -235,7 +244,7 @@ impl Executor {
                 Err(Error::owned(format!(
                     "MOVED {} {}",
                     slot.number(),
-                    commands::cluster::address_of(self, owner)
+                    commands::cluster::address_of(self, index, owner)
                 )))
             }
             _ => Ok(()),
@@ -362,10 +371,7 @@ impl Executor {
                 connection.reply_written();
             }
             Ok(Served::Silent) => self.account(command, &Applied::Replied, Some(index), argv),
-            Ok(Served::Task(task)) => {
-                self.account(command, &Applied::Replied, Some(index), argv);
-                self.coordinate(index, task);
-            }
+            Ok(Served::Task(task)) => self.coordinate(index, task, command, argv),
             Err(error) => {
                 let connection = self.connection(index);
                 RespSink::new(connection.reply_output(), before).error(error.text());
@@ -376,10 +382,17 @@ impl Executor {
     }
 
     /// Starts a coordinator for a connection, which waits for it.
-    fn coordinate(&mut self, index: u32, task: crate::coordinate::Task) {
+    fn coordinate(
+        &mut self,
+        index: u32,
+        task: crate::coordinate::Task,
+        command: &'static Command,
+        argv: &[&[u8]],
+    ) {
         let to = self.await_reply(index);
         self.connection(index).stalled.coordinating = true;
-        self.start_task(task, to);
+        let argv = commands::redacted(command, argv).into_iter().map(Box::from).collect();
+        self.start_task(task, to, Started { command, argv, tick: self.last_tick });
     }
 
     /// CLIENT REPLY OFF and SKIP: the command runs, its reply is not sent.
@@ -404,7 +417,14 @@ impl Executor {
             connection.tail = kept;
             connection.reply_written();
         }
-        if !connection.stalled.repeats() && mode == ReplyMode::SkipNext && connection.reply_mode == mode {
+        // A CLIENT REPLY SKIP that is itself skipped goes for the next command.
+        let skips_again = commands::is_client_reply(command)
+            && argv.get(2).is_some_and(|a| a.eq_ignore_ascii_case(b"skip"));
+        if !connection.stalled.repeats()
+            && mode == ReplyMode::SkipNext
+            && connection.reply_mode == mode
+            && !skips_again
+        {
             connection.reply_mode = ReplyMode::On;
         }
         let switched_on = mode != ReplyMode::On
@@ -500,9 +520,28 @@ impl Executor {
         }
     }
 
-    /// A coordinated command counts once, on the executor that coordinates it.
-    fn account_coordinated(&mut self, command: &'static Command) {
-        self.account(command, &Applied::Replied, None, &[]);
+    /// A coordinated command counts once, on the executor that coordinates it, with the time from its start to its reply.
+    pub(crate) fn account_task(&mut self, started: &Started, to: ReplyTo, reply: &Output) {
+        let tick = self.clock.raw();
+        let nanos = self.clock.delta_as_nanos(started.tick, tick);
+        self.last_tick = tick;
+        self.observed.totals.commands += 1;
+        self.observed.commands.record(started.command.id as usize, nanos);
+        if let Some(error) = reply.buf.strip_prefix(b"-") {
+            let text = error.split(|&b| b == b'\r').next().expect("split gives one");
+            self.observed.errors.record(text);
+            self.observed.commands.record_failed(started.command.id as usize);
+        }
+        if nanos >= self.slow_nanos {
+            let index = match to {
+                ReplyTo::Connection { index, generation, .. } => {
+                    self.connection_of(index, generation).map(|_| index)
+                }
+                ReplyTo::Gather { .. } => None,
+            };
+            let argv: Vec<&[u8]> = started.argv.iter().map(|arg| &**arg).collect();
+            self.account_slow(started.command, nanos, index, &argv);
+        }
     }
 
     /// How a connection sees the keys, and what it speaks.

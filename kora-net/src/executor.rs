@@ -12,6 +12,7 @@
 
 use crate::connection::{ClientInfo, Connection, Entrance, Partial, Sending};
 use crate::coordinate::{Hub, QueuedCall, ResultSlot, Task};
+use crate::dispatch::Started;
 use crate::limits::*;
 use crate::mail::{AnswerHead, Batch, LateReply, Mail, Peer, ReplyTo, LARGE};
 use crate::options::Settings;
@@ -37,7 +38,7 @@ use std::ops::Range;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 /// What a completion is about; the top byte of its user data.
@@ -122,6 +123,8 @@ pub(crate) struct Gather {
 struct RunningTask {
     task: Task,
     to: ReplyTo,
+    /// The command that it executes; accounted for when it ends.
+    started: Started,
 }
 
 /// Work of a command on this shard that goes on in later turns.
@@ -613,6 +616,11 @@ impl Executor {
         self.seats[index as usize].connection.as_mut().expect("a connection at this index")
     }
 
+    /// The same, to look at.
+    pub(crate) fn connection_ref(&self, index: u32) -> &Connection {
+        self.seats[index as usize].connection.as_ref().expect("a connection at this index")
+    }
+
     /// The connection at this index, if there is one.
     #[inline]
     pub(crate) fn try_connection(&mut self, index: u32) -> Option<&mut Connection> {
@@ -1032,7 +1040,7 @@ impl Executor {
         }
     }
 
-    fn send_mail(&mut self) {
+    pub(crate) fn send_mail(&mut self) {
         for to in 0..self.peers.len() {
             let Some(peer) = &mut self.peers[to] else { continue };
             let requests = peer.outbox.heads.len() as u64;
@@ -1047,7 +1055,7 @@ impl Executor {
     // ---- coordinators and slices -------------------------------------------------------------------------
 
     /// Starts a coordinator whose reply goes to `to`.
-    pub(crate) fn start_task(&mut self, task: Task, to: ReplyTo) {
+    pub(crate) fn start_task(&mut self, task: Task, to: ReplyTo, started: Started) {
         let id = match self.tasks.iter().position(Option::is_none) {
             Some(id) => id,
             None => {
@@ -1055,7 +1063,7 @@ impl Executor {
                 self.tasks.len() - 1
             }
         };
-        self.tasks[id] = Some(RunningTask { task, to });
+        self.tasks[id] = Some(RunningTask { task, to, started });
         // What creating it has queued belongs to it.
         self.place_calls(id);
         self.poll_task(id);
@@ -1073,6 +1081,7 @@ impl Executor {
             let Some(mut running) = self.tasks[id].take() else { return };
             match running.task.as_mut().poll(&mut context) {
                 std::task::Poll::Ready(mut reply) => {
+                    self.account_task(&running.started, running.to, &reply);
                     if let ReplyTo::Connection { index, generation, .. } = running.to {
                         if let Some(connection) = self.connection_of(index, generation) {
                             connection.stalled.coordinating = false;
@@ -1328,6 +1337,8 @@ impl Executor {
         if self.now >= self.next_second_ms {
             self.next_second_ms = self.now + 1000;
             self.check_idle();
+            let process = self.process.clone();
+            process.note_memory(self.id, crate::commands::memory_of(self));
         }
         // An executor with nothing that depends on time sleeps longer.
         let busy = self.shard.keys.any_expires() || self.process.paused_until_ms.load(Ordering::Relaxed) != 0;
@@ -1378,8 +1389,40 @@ impl Executor {
         self.next_tick_ms = self.now;
     }
 
+    /// Takes over the settings of the process.
+    pub(crate) fn refresh_settings(&mut self) {
+        let process = self.process.clone();
+        let settings = process.config.lock().unwrap_or_else(PoisonError::into_inner).settings.clone();
+        if settings.tcp_keepalive != self.settings.tcp_keepalive {
+            // Accepted sockets inherit it from their listener.
+            for (listener, entrance) in &self.listeners {
+                if *entrance != Entrance::Unix {
+                    if let Err(error) = crate::listener::set_keepalive(listener, settings.tcp_keepalive) {
+                        tracing::warn!(%error, "tcp_keepalive could not be changed");
+                    }
+                }
+            }
+        }
+        self.settings = Rc::new(settings);
+        self.settings_changed();
+    }
+
+    /// CONFIG RESETSTAT.
+    pub(crate) fn reset_statistics(&mut self) {
+        let observed = &mut self.observed;
+        observed.commands.reset();
+        observed.errors.reset();
+        observed.totals = Totals::default();
+        observed.rates.reset(self.now, Totals::default());
+        observed.output_limit_disconnections = 0;
+        observed.query_limit_disconnections = 0;
+        observed.hops = 0;
+        observed.batches = 0;
+        self.shard.keys.stats = Default::default();
+    }
+
     /// To be called after `settings` was replaced.
-    pub(crate) fn settings_changed(&mut self) {
+    fn settings_changed(&mut self) {
         let settings = self.settings.clone();
         self.limits.bulk_len = settings.proto_max_bulk_len as usize;
         self.shard.config.max_string_len = settings.proto_max_bulk_len as usize;

@@ -48,6 +48,11 @@ pub const GLOMMIO_IO_MEMORY: usize = 1 << 20;
 /// How often a busy glommio task queue is preempted: bounds how long mail waits behind it.
 pub const PREEMPT_TIMER: Duration = Duration::from_micros(250);
 
+/// Open files that are not clients: standard streams, files, what libraries open. Redis keeps the same number.
+pub const NOFILE_RESERVED: u64 = 32;
+/// Open files of one executor: its rings, eventfds, timer and listeners.
+pub const NOFILE_PER_EXECUTOR: u64 = 16;
+
 const _: () = assert!(RECV_BUFFERS.is_power_of_two());
 const _: () = assert!(RECV_BUFFER_LEN <= BACKLOG_PAUSE_LEN);
 const _: () = assert!(MESH_QUEUE_LEN >= 2 * BATCH_CREDITS);

@@ -65,6 +65,19 @@ pub fn tcp(address: SocketAddr, options: &Options, setting: &'static str) -> Res
     open().map(OwnedFd::from).map_err(|error| failed(address, setting, error))
 }
 
+/// Changes the keep-alive of a listener, and so of what it will accept.
+///
+/// # Errors
+/// What the kernel says.
+pub fn set_keepalive(listener: &OwnedFd, seconds: u32) -> io::Result<()> {
+    let socket = socket2::SockRef::from(listener);
+    if seconds == 0 {
+        socket.set_keepalive(false)
+    } else {
+        socket.set_tcp_keepalive(&keepalive(seconds))
+    }
+}
+
 /// Probes after `seconds` of silence, then three more at a third of that, as Redis does.
 pub fn keepalive(seconds: u32) -> TcpKeepalive {
     TcpKeepalive::new()

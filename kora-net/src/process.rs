@@ -1,9 +1,12 @@
 //! What the executors of one process share: counters that are summed anyway, doorbells, and the end.
 
+use crate::limits::{NOFILE_PER_EXECUTOR, NOFILE_RESERVED};
 use crate::mail::Doorbell;
-use crate::options::Options;
+use crate::options::{Options, Settings};
 use kora_modules::observe::slowlog::SlowlogIds;
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicU8, AtomicUsize, Ordering};
+use std::sync::Mutex;
 use std::time::Instant;
 
 /// Shared by reference between all executors. Everything in it is either constant after start or a single atomic word that no
@@ -41,10 +44,24 @@ pub struct Process {
     pub paused_until_ms: AtomicU64,
     /// CLIENT PAUSE WRITE: only writes are held up.
     pub pause_writes_only: AtomicU8,
+    /// The settings in force and what CONFIG SET has changed of them; executors copy them from here.
+    pub config: Mutex<LiveConfig>,
+    /// Bytes that each executor has counted last, and the most that their sum has been.
+    pub executor_memory: Vec<AtomicU64>,
+    /// See `executor_memory`.
+    pub peak_memory: AtomicU64,
     /// See [`Phase`].
     phase: AtomicU8,
     /// Executors that have finished what was accepted.
     pub drained: AtomicUsize,
+}
+
+/// What CONFIG SET and CONFIG REWRITE work on. The lock is held by these commands only, and never across an await.
+pub struct LiveConfig {
+    /// The settings in force.
+    pub settings: Settings,
+    /// Redis's names of the parameters that were set since the start.
+    pub changed: BTreeSet<&'static str>,
 }
 
 /// Where the process is in its life.
@@ -81,6 +98,9 @@ impl Process {
             slowlog_ids: SlowlogIds::default(),
             paused_until_ms: AtomicU64::new(0),
             pause_writes_only: AtomicU8::new(0),
+            config: Mutex::new(LiveConfig { settings: options.settings.clone(), changed: BTreeSet::new() }),
+            executor_memory: (0..executors).map(|_| AtomicU64::new(0)).collect(),
+            peak_memory: AtomicU64::new(0),
             phase: AtomicU8::new(Phase::Running as u8),
             drained: AtomicUsize::new(0),
             options,
@@ -101,12 +121,45 @@ impl Process {
         }
     }
 
+    /// Notes what an executor takes now, in bytes, and with it the peak of the process.
+    pub fn note_memory(&self, executor: u16, bytes: u64) {
+        self.executor_memory[executor as usize].store(bytes, Ordering::Relaxed);
+        let sum = self.executor_memory.iter().map(|bytes| bytes.load(Ordering::Relaxed)).sum();
+        self.peak_memory.fetch_max(sum, Ordering::Relaxed);
+    }
+
     /// Asks every executor to finish what was accepted and to end. Safe to call from any thread, more than once.
     pub fn stop(&self) {
         self.phase.store(Phase::Stopping as u8, Ordering::Release);
         for doorbell in &self.doorbells {
             doorbell.ring();
         }
+    }
+}
+
+/// Raises the limit on open files, as far as the hard limit allows, so that so many clients fit.
+///
+/// # Errors
+/// How many fit when they do not.
+pub fn make_room(max_clients: u32, executors: u16) -> Result<(), u64> {
+    let own = NOFILE_RESERVED + NOFILE_PER_EXECUTOR * u64::from(executors);
+    let needed = u64::from(max_clients) + own;
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: a valid place for the result.
+    unsafe {
+        libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit);
+    }
+    if limit.rlim_cur >= needed {
+        return Ok(());
+    }
+    let raised = libc::rlimit { rlim_cur: needed.min(limit.rlim_max), ..limit };
+    // SAFETY: a valid limit; the call reads it only.
+    let ok = unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raised) } == 0;
+    let there = if ok { raised.rlim_cur } else { limit.rlim_cur };
+    if there >= needed {
+        Ok(())
+    } else {
+        Err(there.saturating_sub(own))
     }
 }
 

@@ -14,7 +14,7 @@ const WRONG_PASSWORD: Error = Error::new("WRONGPASS invalid username-password pa
 const NO_PASSWORD_SET: Error = Error::new(
     "ERR AUTH <password> called without any password configured for the default user. Are you sure your configuration is correct?",
 );
-const NAME_CHARACTERS: Error =
+pub(super) const NAME_CHARACTERS: Error =
     Error::new("ERR Client names cannot contain spaces, newlines or special characters.");
 
 pub(super) fn ping(argv: &[&[u8]], reply: &mut dyn Reply) -> Result<Served, Error> {

@@ -8,15 +8,27 @@ use kora_engine::command::{Command, Run, ServerCommand};
 use kora_engine::error::Error;
 use kora_engine::reply::Reply;
 
+mod client;
+mod client_filter;
+mod client_line;
 pub(crate) mod cluster;
+mod command;
+mod config;
 mod connection;
+mod help;
+mod info;
+mod latency;
+mod lifecycle;
+mod memory;
+mod slowlog;
+#[cfg(test)]
+mod testing;
 
 /// How a command of the network layer ended.
 pub(crate) enum Served {
     /// Its reply is written.
     Replied,
     /// It has no reply (CLIENT REPLY OFF).
-    #[allow(dead_code)]
     Silent,
     /// Its reply comes from this coordinator; the connection waits.
     Task(Task),
@@ -41,8 +53,92 @@ pub(crate) fn run(
         ServerCommand::Reset => connection::reset(executor, index, reply),
         ServerCommand::Time => connection::time(reply),
         ServerCommand::RandomKey => connection::random_key(executor, index),
-        _ => Err(Error::owned(format!("ERR '{}' is not available", command.full_name))),
+        ServerCommand::ClientId => client::id(executor, index, reply),
+        ServerCommand::ClientInfo => client::info(executor, index, reply),
+        ServerCommand::ClientList => client::list(executor, index, argv),
+        ServerCommand::ClientKill => client::kill(executor, index, argv),
+        ServerCommand::ClientGetName => client::get_name(executor, index, reply),
+        ServerCommand::ClientSetName => client::set_name(executor, index, argv, reply),
+        ServerCommand::ClientSetInfo => client::set_info(executor, index, argv, reply),
+        ServerCommand::ClientReply => client::reply(executor, index, argv, reply),
+        ServerCommand::ClientPause => client::pause(executor, argv, reply),
+        ServerCommand::ClientUnpause => client::unpause(executor, index),
+        ServerCommand::ClientNoEvict => client::no_evict(executor, index, argv, reply),
+        ServerCommand::ClientNoTouch => client::no_touch(executor, index, argv, reply),
+        ServerCommand::ClientUnblock => client::unblock(argv, reply),
+        ServerCommand::Command => {
+            command::all(reply);
+            Ok(Served::Replied)
+        }
+        ServerCommand::CommandCount => {
+            command::count(reply);
+            Ok(Served::Replied)
+        }
+        ServerCommand::CommandInfo => {
+            command::info(argv, reply);
+            Ok(Served::Replied)
+        }
+        ServerCommand::CommandDocs => {
+            command::docs(argv, reply);
+            Ok(Served::Replied)
+        }
+        ServerCommand::CommandList => command::list(argv, reply).map(|()| Served::Replied),
+        ServerCommand::CommandGetKeys => command::get_keys(argv, reply).map(|()| Served::Replied),
+        ServerCommand::CommandGetKeysAndFlags => {
+            command::get_keys_and_flags(argv, reply).map(|()| Served::Replied)
+        }
+        ServerCommand::ConfigGet => config::run_get(executor, argv, reply),
+        ServerCommand::ConfigSet => config::run_set(executor, index, argv),
+        ServerCommand::ConfigResetStat => config::run_reset_stat(executor, index),
+        ServerCommand::ConfigRewrite => config::run_rewrite(executor, reply),
+        ServerCommand::Info => info::info(executor, index, argv),
+        ServerCommand::Shutdown => lifecycle::shutdown(executor, index, argv),
+        ServerCommand::Debug => lifecycle::debug(executor, index, argv, reply),
+        ServerCommand::LatencyHistogram
+        | ServerCommand::LatencyLatest
+        | ServerCommand::LatencyHistory
+        | ServerCommand::LatencyReset
+        | ServerCommand::LatencyDoctor
+        | ServerCommand::LatencyGraph => latency::run(executor, index, server, argv),
+        ServerCommand::SlowlogGet => slowlog::run_get(executor, index, argv),
+        ServerCommand::SlowlogLen => slowlog::run_len(executor, index),
+        ServerCommand::SlowlogReset => slowlog::run_reset(executor, index),
+        ServerCommand::MemoryStats => memory::run_stats(executor, index),
+        ServerCommand::MemoryDoctor => memory::run_doctor(executor, index),
+        ServerCommand::MemoryMallocStats => memory::run_malloc_stats(executor, index),
+        ServerCommand::MemoryPurge => memory::run_purge(executor, index),
+        ServerCommand::ClusterSlots
+        | ServerCommand::ClusterShards
+        | ServerCommand::ClusterNodes
+        | ServerCommand::ClusterInfo
+        | ServerCommand::ClusterMyId
+        | ServerCommand::ClusterKeySlot
+        | ServerCommand::ClusterCountKeysInSlot
+        | ServerCommand::ClusterGetKeysInSlot
+        | ServerCommand::Readonly
+        | ServerCommand::Readwrite
+        | ServerCommand::Asking => cluster::run(executor, index, server, argv, reply),
+        ServerCommand::Help => {
+            help::write(command, reply);
+            Ok(Served::Replied)
+        }
     }
+}
+
+/// Redis's answer to a subcommand with too many arguments, which its table lets through.
+#[cold]
+fn subcommand_syntax(argv: &[&[u8]]) -> Error {
+    let mut text = b"ERR unknown subcommand or wrong number of arguments for '".to_vec();
+    text.extend_from_slice(&argv[1][..argv[1].len().min(128)]);
+    text.extend_from_slice(b"'. Try ");
+    text.extend_from_slice(&argv[0].to_ascii_uppercase());
+    text.extend_from_slice(b" HELP.");
+    Error::owned(text)
+}
+
+/// Bytes that an executor takes.
+pub(crate) fn memory_of(executor: &Executor) -> u64 {
+    memory::MemoryFacts::of(executor).used()
 }
 
 /// Whether this is CLIENT REPLY.
