@@ -295,6 +295,12 @@ impl Connection {
         *moved = pending.tail_end;
     }
 
+    /// Whether the replies that are missing come from other executors' next turns, and not from work that may take long.
+    #[inline]
+    pub fn awaits_hops(&self) -> bool {
+        !self.pending.is_empty() && !self.stalled.coordinating
+    }
+
     /// Bytes of output that the client has not taken.
     pub fn output_len(&self) -> usize {
         let sending = self.sending.as_ref().map_or(0, |s| s.output.len() - s.sent);

@@ -1236,6 +1236,10 @@ impl Executor {
         if connection.out.is_empty() {
             return;
         }
+        if connection.awaits_hops() && connection.out.len() < HOLD_BACK_LEN_MAX {
+            // The rest of this pipeline's replies is on its way: one send for all of them, when the last has come.
+            return;
+        }
         let output = std::mem::take(&mut connection.out);
         connection.sending = Some(Box::new(Sending::new(output)));
         self.continue_send(index);

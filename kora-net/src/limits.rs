@@ -33,6 +33,10 @@ pub const PARK_MAX: Duration = Duration::from_secs(1);
 /// Segments of the table that background work visits per slice: tens of microseconds.
 pub const BACKGROUND_SEGMENTS: usize = 16;
 
+/// Replies that are held back while later ones of the same pipeline come from other executors, bytes: one send and one wake-up of
+/// the client instead of several.
+pub const HOLD_BACK_LEN_MAX: usize = 64 * 1024;
+
 /// Longest single send, bytes: the length of a send is 32 bits wide.
 pub const SEND_LEN_MAX: usize = 1 << 30;
 /// Pieces of one vectored send; the kernel's own limit is 1024.
