@@ -2,9 +2,10 @@
 
 use crate::limits::SLOTS;
 
-/// CRC16/XMODEM (polynomial 0x1021, initial 0), one table entry per byte value.
-const CRC16: [u16; 256] = {
-    let mut table = [0u16; 256];
+/// CRC16/XMODEM (polynomial 0x1021, initial 0). Entry `[k][b]` is the effect of byte `b` with `k` zero bytes behind it, so that
+/// eight bytes are taken in one step of independent look-ups ("slicing by 8", Kounavis and Berry 2005).
+static CRC16: [[u16; 256]; 8] = {
+    let mut tables = [[0u16; 256]; 8];
     let mut i = 0;
     while i < 256 {
         let mut crc = (i as u16) << 8;
@@ -13,11 +14,42 @@ const CRC16: [u16; 256] = {
             crc = if crc & 0x8000 != 0 { (crc << 1) ^ 0x1021 } else { crc << 1 };
             bit += 1;
         }
-        table[i] = crc;
+        tables[0][i] = crc;
         i += 1;
     }
-    table
+    let mut k = 1;
+    while k < 8 {
+        let mut i = 0;
+        while i < 256 {
+            let crc = tables[k - 1][i];
+            tables[k][i] = (crc << 8) ^ tables[0][(crc >> 8) as usize];
+            i += 1;
+        }
+        k += 1;
+    }
+    tables
 };
+
+/// CRC16/XMODEM of some bytes.
+#[inline]
+fn crc16(bytes: &[u8]) -> u16 {
+    let mut crc = 0u16;
+    let (chunks, rest) = bytes.as_chunks::<8>();
+    for c in chunks {
+        crc = CRC16[7][(c[0] ^ (crc >> 8) as u8) as usize]
+            ^ CRC16[6][(c[1] ^ crc as u8) as usize]
+            ^ CRC16[5][c[2] as usize]
+            ^ CRC16[4][c[3] as usize]
+            ^ CRC16[3][c[4] as usize]
+            ^ CRC16[2][c[5] as usize]
+            ^ CRC16[1][c[6] as usize]
+            ^ CRC16[0][c[7] as usize];
+    }
+    for &byte in rest {
+        crc = (crc << 8) ^ CRC16[0][((crc >> 8) as u8 ^ byte) as usize];
+    }
+    crc
+}
 
 /// A slot number below 16384.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -27,18 +59,14 @@ impl Slot {
     /// The slot of a key: of its `{tag}` when it has a non-empty one.
     #[inline]
     pub fn of(key: &[u8]) -> Slot {
-        let tagged = match key.iter().position(|&b| b == b'{') {
+        let tagged = match memchr::memchr(b'{', key) {
             None => key,
-            Some(open) => match key[open + 1..].iter().position(|&b| b == b'}') {
+            Some(open) => match memchr::memchr(b'}', &key[open + 1..]) {
                 Some(len) if len > 0 => &key[open + 1..open + 1 + len],
                 _ => key,
             },
         };
-        let mut crc = 0u16;
-        for &byte in tagged {
-            crc = (crc << 8) ^ CRC16[((crc >> 8) as u8 ^ byte) as usize];
-        }
-        Slot(crc & (SLOTS - 1))
+        Slot(crc16(tagged) & (SLOTS - 1))
     }
 
     /// The slot of this number, if there is one.
@@ -80,6 +108,18 @@ mod tests {
         assert_eq!(Slot::of(b"a{}b{x}").number(), Slot::of(b"a{}b{x}").number());
         assert_ne!(Slot::of(b"a{}{x}"), Slot::of(b"x"), "an empty tag is no tag");
         assert_eq!(Slot::of(b"foo{{bar}}zap"), Slot::of(b"{bar"));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn eight_bytes_at_a_time_give_what_one_at_a_time_gives(bytes: Vec<u8>) {
+            let naive = bytes.iter().fold(0u16, |crc, byte| {
+                (0..8).fold(crc ^ ((*byte as u16) << 8), |crc, _| {
+                    if crc & 0x8000 != 0 { (crc << 1) ^ 0x1021 } else { crc << 1 }
+                })
+            });
+            proptest::prop_assert_eq!(crc16(&bytes), naive);
+        }
     }
 
     #[test]

@@ -261,6 +261,10 @@ impl Executor {
         merge: Merge,
     ) {
         let spec = command.spec.keys[0];
+        if (argv.len() - spec.first as usize) % spec.step as usize != 0 {
+            // Before anything is written anywhere.
+            return self.reject(index, Some(command), argv, Error::wrong_arity(&command.full_name));
+        }
         let mut by_shard: Vec<SmallVec<[&[u8]; 16]>> = vec![SmallVec::new(); self.count as usize];
         let mut order = Vec::new();
         for at in spec.positions(argv.len()) {

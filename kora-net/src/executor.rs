@@ -14,7 +14,7 @@ use crate::connection::{ClientInfo, Connection, Entrance, Partial, Sending};
 use crate::coordinate::{Hub, QueuedCall, ResultSlot, Task};
 use crate::dispatch::Started;
 use crate::limits::*;
-use crate::mail::{AnswerHead, Batch, LateReply, Mail, Peer, ReplyTo, LARGE};
+use crate::mail::{AnswerHead, Batch, BatchReader, LateReply, Mail, Peer, ReplyTo};
 use crate::options::Settings;
 use crate::process::{now_ms, Phase, Process};
 use crate::resp::encode::{Output, RespSink};
@@ -26,6 +26,7 @@ use kora_engine::exec::Continuation;
 use kora_engine::keyspace::{Key, View};
 use kora_engine::reply::{Protocol, Reply};
 use kora_engine::shard::{Applied, EngineConfig, Shard, ShardId};
+use kora_engine::slot::Slot;
 use kora_modules::observe::commandstats::CommandStats;
 use kora_modules::observe::errorstats::ErrorStats;
 use kora_modules::observe::latency::LatencyMonitor;
@@ -874,12 +875,16 @@ impl Executor {
                     parser.reset();
                     at += len;
                     ahead.frames.push(ParsedFrame { end: at, spans_end: spans.len() });
-                    // The second argument is the key of nearly every command; of the others it is only wasted effort.
+                    // The second argument is the key of nearly every command; of the others it is only wasted effort. Keys of other
+                    // shards are looked for by their owners.
                     if at < input.len() || !keys.is_empty() {
                         if let Some(span) = spans.get(first + 1) {
-                            let key = self.shard.keys.key(&input[span.start..span.end]);
-                            self.shard.keys.prefetch_slot(db, &key);
-                            keys.push(key);
+                            let bytes = &input[span.start..span.end];
+                            if self.count == 1 || Slot::of(bytes).shard(self.count) == self.id {
+                                let key = self.shard.keys.key(bytes);
+                                self.shard.keys.prefetch_slot(db, &key);
+                                keys.push(key);
+                            }
                         }
                     }
                 }
@@ -925,56 +930,50 @@ impl Executor {
 
     /// Executes a peer's batch and sends it back.
     fn serve(&mut self, from: u16, mut batch: Box<Batch>) {
-        let mut at = 0;
-        let (mut next_len, mut next_large) = (0, 0);
         let mut answers = std::mem::take(&mut batch.answers);
+        let mut answer_heads = std::mem::take(&mut batch.answer_heads);
+        let mut read = BatchReader::default();
         let mut argv: SmallVec<[&[u8]; 16]> = SmallVec::new();
-        for head in &batch.heads {
-            argv.clear();
-            let mut frame = None;
-            for _ in 0..head.argc {
-                let len = batch.lens[next_len];
-                next_len += 1;
-                if len == LARGE {
-                    argv.push(&batch.large[next_large]);
-                    frame = Some(&batch.large[next_large]);
-                    next_large += 1;
-                } else {
-                    argv.push(&batch.bytes[at..at + len as usize]);
-                    at += len as usize;
+        let mut slots: SmallVec<[(u16, Key<'_>); PARSE_AHEAD]> = SmallVec::new();
+        for heads in batch.heads.chunks(PARSE_AHEAD) {
+            // As in `parse_ahead`: first ask for all cache lines, then execute.
+            let mut ahead = read.clone();
+            for head in heads {
+                argv.clear();
+                ahead.arguments(head, &batch, &mut argv);
+                if let Some(bytes) = argv.get(1) {
+                    let key = self.shard.keys.key(bytes);
+                    self.shard.keys.prefetch_slot(head.db, &key);
+                    slots.push((head.db, key));
                 }
             }
-            let command = self.registry.by_id(head.command);
-            let view = View { db: head.db, now: self.now, touch: head.touch };
-            // Large arguments do not lie in one frame together: only a single one can be kept by reference.
-            let frame = if next_large > 0
-                && argv.iter().filter(|a| a.len() > kora_engine::limits::INLINE_VALUE_MAX).count() == 1
-            {
-                frame
-            } else {
-                None
-            };
-            let applied = self.shard.apply(
-                view,
-                command,
-                &argv,
-                frame,
-                &mut RespSink::new(&mut answers, head.protocol),
-            );
-            self.account(command, &applied, None, &argv);
-            if let Applied::Later(work) = applied {
-                let origin = SliceOrigin::Peer(from, head.to);
-                self.slices.push_back(Slice { work, origin, protocol: head.protocol });
-                continue;
+            for (db, key) in slots.drain(..) {
+                self.shard.keys.prefetch_record(db, &key);
             }
-            batch.answer_heads.push(AnswerHead {
-                to: head.to,
-                end: answers.buf.len(),
-                shared_end: answers.shared.len(),
-            });
+            for head in heads {
+                argv.clear();
+                let frame = read.arguments(head, &batch, &mut argv);
+                let command = self.registry.by_id(head.command);
+                let view = View { db: head.db, now: self.now, touch: head.touch };
+                let reply = &mut RespSink::new(&mut answers, head.protocol);
+                let applied = self.shard.apply(view, command, &argv, frame, reply);
+                self.account(command, &applied, None, &argv);
+                if let Applied::Later(work) = applied {
+                    let origin = SliceOrigin::Peer(from, head.to);
+                    self.slices.push_back(Slice { work, origin, protocol: head.protocol });
+                    continue;
+                }
+                answer_heads.push(AnswerHead {
+                    to: head.to,
+                    end: answers.buf.len(),
+                    shared_end: answers.shared.len(),
+                });
+            }
         }
         drop(argv);
+        drop(slots);
         batch.answers = answers;
+        batch.answer_heads = answer_heads;
         for (id, call) in std::mem::take(&mut batch.calls) {
             let result = call(self);
             batch.returns.push((id, result));

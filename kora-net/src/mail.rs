@@ -20,6 +20,7 @@ use crate::limits::{BATCH_CREDITS, MESH_QUEUE_LEN};
 use crate::resp::encode::Output;
 use bytes::Bytes;
 use kora_engine::reply::Protocol;
+use smallvec::SmallVec;
 use std::any::Any;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -169,6 +170,39 @@ impl Batch {
         if self.answers.buf.capacity() > KEEP {
             self.answers.buf = Vec::new();
         }
+    }
+}
+
+/// Reads the arguments of a batch's requests, one request after the other.
+#[derive(Clone, Default)]
+pub struct BatchReader {
+    len: usize,
+    byte: usize,
+    large: usize,
+}
+
+impl BatchReader {
+    /// Adds the arguments of the next request to `argv`. Returns the memory of the large one among them if there is exactly one: it can be kept
+    /// by reference.
+    #[inline]
+    pub fn arguments<'b>(
+        &mut self,
+        head: &RequestHead,
+        batch: &'b Batch,
+        argv: &mut SmallVec<[&'b [u8]; 16]>,
+    ) -> Option<&'b Bytes> {
+        let first_large = self.large;
+        for &len in &batch.lens[self.len..self.len + head.argc as usize] {
+            if len == LARGE {
+                argv.push(&batch.large[self.large]);
+                self.large += 1;
+            } else {
+                argv.push(&batch.bytes[self.byte..self.byte + len as usize]);
+                self.byte += len as usize;
+            }
+        }
+        self.len += head.argc as usize;
+        if self.large == first_large + 1 { Some(&batch.large[first_large]) } else { None }
     }
 }
 
