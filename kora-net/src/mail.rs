@@ -202,7 +202,11 @@ impl BatchReader {
             }
         }
         self.len += head.argc as usize;
-        if self.large == first_large + 1 { Some(&batch.large[first_large]) } else { None }
+        if self.large == first_large + 1 {
+            Some(&batch.large[first_large])
+        } else {
+            None
+        }
     }
 }
 
