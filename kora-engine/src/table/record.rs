@@ -568,6 +568,40 @@ impl Record {
         }
     }
 
+    /// Overwrites an inline value by one of the same length, with expiry where there was one and none where there was none;
+    /// false, and nothing done, when it is not so. This is what SET does most often: the record keeps its
+    /// place and all sums stay as they are.
+    ///
+    /// # Safety
+    /// The caller is the owner, and `payload` borrows nothing from this record.
+    #[inline(always)]
+    pub(super) unsafe fn overwrite_alike(
+        self,
+        payload: &Payload<'_>,
+        expire_at: Option<u64>,
+        access: u32,
+    ) -> bool {
+        let header = self.header();
+        let Payload::Inline(bytes) = payload else { return false };
+        if header.kind() != KIND_INLINE
+            || header.value_len() != bytes.len()
+            || header.has_expiry() != expire_at.is_some()
+        {
+            return false;
+        }
+        let kept = header.0 & ((1 << ACCESS_SHIFT) - 1) & !EDITED;
+        // SAFETY: by the caller; the value has this length and place, and the first word is the expiry when there is one.
+        unsafe {
+            self.write_header(Header(kept | u64::from(access & ACCESS_MASK) << ACCESS_SHIFT));
+            if let Some(expire_at) = expire_at {
+                self.word(8).write(expire_at);
+            }
+            let at = self.at(header.key_offset() + self.key_len(header));
+            std::ptr::copy_nonoverlapping(bytes.as_ptr(), at, bytes.len());
+        }
+        true
+    }
+
     /// Sets or clears the expiry; returns the record to use from now on.
     ///
     /// # Safety

@@ -397,6 +397,14 @@ impl Segment {
         expire_at: Option<u64>,
         access: u32,
     ) -> Delta {
+        // SAFETY: the segment owns the record; a payload from outside the table borrows nothing from it.
+        if unsafe { self.record(at).overwrite_alike(&payload, expire_at, access) } {
+            if let Some(expire_at) = expire_at {
+                let header = self.header_mut();
+                header.due = header.due.min(expire_at);
+            }
+            return Delta { expires: 0, bytes: 0 };
+        }
         // SAFETY: `update` puts the record in the place of the old one; a payload from outside the table borrows
         // nothing from a record, as the table is borrowed mutably.
         self.update(at, |record| unsafe { record.replace(payload, expire_at, access) })
