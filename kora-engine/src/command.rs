@@ -504,7 +504,7 @@ impl Registry {
             Some(sub) => Err(Error::wrong_arity(&sub.full_name)),
             None => {
                 let mut text = b"ERR unknown subcommand '".to_vec();
-                text.extend_from_slice(&argv[1][..argv[1].len().min(128)]);
+                text.extend_from_slice(quotable(argv[1], 128));
                 text.extend_from_slice(b"'. Try ");
                 text.extend_from_slice(command.spec.name.to_ascii_uppercase().as_bytes());
                 text.extend_from_slice(b" HELP.");
@@ -518,20 +518,26 @@ impl Registry {
 #[cold]
 fn unknown_command(argv: &[&[u8]]) -> Error {
     let mut text = b"ERR unknown command '".to_vec();
-    text.extend_from_slice(&argv[0][..argv[0].len().min(128)]);
+    text.extend_from_slice(quotable(argv[0], 128));
     text.extend_from_slice(b"', with args beginning with: ");
     let mut quoted = 0;
     for arg in &argv[1..] {
         if quoted >= 128 {
             break;
         }
-        let part = &arg[..arg.len().min(128 - quoted)];
+        let part = quotable(arg, 128 - quoted);
         text.push(b'\'');
         text.extend_from_slice(part);
         text.extend_from_slice(b"' ");
         quoted += part.len() + 3;
     }
     Error::owned(text)
+}
+
+/// What an error quotes of an argument: at most `limit` bytes, and nothing from a NUL on, as in Redis.
+fn quotable(arg: &[u8], limit: usize) -> &[u8] {
+    let shown = &arg[..arg.len().min(limit)];
+    shown.split(|&b| b == 0).next().expect("split gives one")
 }
 
 /// The command table, joined from the families on first use.

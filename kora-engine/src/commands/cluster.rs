@@ -110,6 +110,7 @@ const SUBCOMMANDS: &[CommandSpec] = &[
     },
     CommandSpec {
         name: "shards",
+        flags: STALE.union(Flags::LOADING),
         since: "7.0.0",
         complexity: "O(N) where N is the number of cluster nodes",
         summary: "The shards: slots and nodes of each.",
@@ -119,6 +120,7 @@ const SUBCOMMANDS: &[CommandSpec] = &[
     },
     CommandSpec {
         name: "slots",
+        flags: STALE.union(Flags::LOADING),
         complexity: "O(N) where N is the number of cluster nodes",
         summary: "Which node serves which slots.",
         tips: &["nondeterministic_output"],

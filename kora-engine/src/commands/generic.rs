@@ -133,7 +133,7 @@ pub(crate) const ROWS: &[CommandSpec] = &[
         arity: 1,
         flags: Flags::READONLY,
         summary: "Picks a key at random from the database.",
-        tips: &["request_policy:all_shards", "nondeterministic_output"],
+        tips: &["request_policy:all_shards", "response_policy:special", "nondeterministic_output"],
         run: Run::Server(ServerCommand::RandomKey),
         ..KEY
     },

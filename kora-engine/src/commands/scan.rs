@@ -43,7 +43,7 @@ pub(crate) const ROWS: &[CommandSpec] = &[
         complexity: "O(COUNT) per call, O(N) for a whole iteration over N keys",
         summary: "Iterates over the keys of the database, some at a time.",
         syntax: "cursor [MATCH pattern] [COUNT count] [TYPE type]",
-        tips: &["nondeterministic_output", "request_policy:special"],
+        tips: &["nondeterministic_output", "request_policy:special", "response_policy:special"],
         run: Run::ByCursor(scan),
         ..ROW
     },

@@ -344,7 +344,7 @@ const LATENCY: &[CommandSpec] = &[
         since: "2.8.13",
         summary: "Forgets the samples of these events, or of all.",
         syntax: "[event [event ...]]",
-        tips: ALL_NODES_SUCCEED,
+        tips: &["request_policy:all_nodes", "response_policy:agg_sum"],
         run: Run::Server(ServerCommand::LatencyReset),
         ..SERVER
     },

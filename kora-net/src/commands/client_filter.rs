@@ -41,8 +41,8 @@ pub(crate) enum ListFilter {
     All,
     /// Clients of a type.
     Type(ClientType),
-    /// Clients with these numbers.
-    Ids(Vec<u64>),
+    /// Clients with these numbers, which need not be numbers that a client can have.
+    Ids(Vec<i64>),
 }
 
 impl ListFilter {
@@ -52,10 +52,7 @@ impl ListFilter {
             [] => Ok(ListFilter::All),
             [word, kind] if args::is(word, "type") => Ok(ListFilter::Type(client_type(kind)?)),
             [word, ids @ ..] if args::is(word, "id") && !ids.is_empty() => {
-                let id = |text: &&[u8]| {
-                    let id = args::parse_i64(text).and_then(|id| u64::try_from(id).ok());
-                    id.ok_or(Error::new("ERR Invalid client ID"))
-                };
+                let id = |text: &&[u8]| args::parse_i64(text).ok_or(Error::new("ERR Invalid client ID"));
                 ids.iter().map(id).collect::<Result<_, _>>().map(ListFilter::Ids)
             }
             _ => Err(Error::SYNTAX),
@@ -67,7 +64,7 @@ impl ListFilter {
         match self {
             ListFilter::All => true,
             ListFilter::Type(kind) => subject.kind == *kind,
-            ListFilter::Ids(ids) => ids.contains(&subject.id),
+            ListFilter::Ids(ids) => ids.contains(&(subject.id as i64)),
         }
     }
 }
@@ -193,7 +190,7 @@ mod tests {
         assert_eq!(listed("client list").unwrap(), [1, 2, 3, 4, 5]);
         assert_eq!(listed("client list type NORMAL").unwrap().len(), 5);
         assert_eq!(listed("client list type slave").unwrap(), [0; 0]);
-        assert_eq!(listed("client list id 4 99 2").unwrap(), [2, 4]);
+        assert_eq!(listed("client list id 4 99 2 -1").unwrap(), [2, 4]);
         for (line, error) in [
             ("client list type foo", "ERR Unknown client type 'foo'"),
             ("client list type", "ERR syntax error"),

@@ -322,12 +322,17 @@ pub(super) fn run_reset_stat(executor: &mut Executor, index: u32) -> Result<Serv
 
 /// The parameters that match and their values.
 pub(crate) fn get(patterns: &[&[u8]], options: &Options, settings: &Settings, reply: &mut dyn Reply) {
-    let asked = |parameter: &&Parameter| {
-        patterns.iter().any(|pattern| glob::matches_nocase(pattern, parameter.name.as_bytes()))
+    // A name comes back in the letters in which it was asked for, as in Redis.
+    let asked = |parameter: &'static Parameter| {
+        let name = parameter.name.as_bytes();
+        let literal = patterns.iter().find(|pattern| pattern.eq_ignore_ascii_case(name)).copied();
+        let matching = || patterns.iter().any(|pattern| glob::matches_nocase(pattern, name));
+        literal.or_else(|| matching().then_some(name)).map(|name| (name, parameter))
     };
-    reply.map(PARAMETERS.iter().filter(asked).count());
-    for parameter in PARAMETERS.iter().filter(asked) {
-        reply.bulk(parameter.name.as_bytes());
+    let found: Vec<_> = PARAMETERS.iter().filter_map(asked).collect();
+    reply.map(found.len());
+    for (name, parameter) in found {
+        reply.bulk(name);
         reply.bulk((parameter.get)(options, settings).as_bytes());
     }
 }
@@ -336,7 +341,7 @@ pub(crate) fn get(patterns: &[&[u8]], options: &Options, settings: &Settings, re
 /// the subcommand. Nothing changes unless everything is accepted.
 pub(crate) fn set(pairs: &[&[u8]], settings: &Settings) -> Result<(Settings, Vec<&'static str>), Error> {
     if pairs.len() % 2 != 0 {
-        return Err(Error::wrong_arity("config|set"));
+        return Err(Error::SYNTAX);
     }
     let mut chosen: Vec<(&'static Parameter, &[u8])> = Vec::new();
     for pair in pairs.chunks_exact(2) {
@@ -566,6 +571,8 @@ pub(super) mod tests {
         options.settings.password = Some(b"secret".to_vec());
         let get = |patterns: &[&[u8]]| resp2(|reply| get(patterns, &options, &options.settings, reply));
         assert_eq!(get(&[b"port", b"PORT", b"nope"]), "*2 $port $6379");
+        assert_eq!(get(&[b"PORT"]), "*2 $PORT $6379");
+        assert_eq!(get(&[b"POR?"]), "*2 $port $6379");
         assert_eq!(get(&[b"slowlog*"]), "*4 $slowlog-log-slower-than $10000 $slowlog-max-len $128");
         assert_eq!(get(&[b"nope*"]), "*0");
         let all = get(&[b"*"]);
@@ -648,7 +655,7 @@ pub(super) mod tests {
         assert!(text(error).ends_with("'port') - duplicate parameter"));
         assert!(set(&[b"timeout", b"5", b"foo", b"6"], &options.settings).is_err());
         let error = set(&[b"timeout", b"5", b"hz"], &options.settings).unwrap_err();
-        assert_eq!(text(error), "ERR wrong number of arguments for 'config|set' command");
+        assert_eq!(error, Error::SYNTAX);
     }
 
     #[test]

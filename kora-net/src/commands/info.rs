@@ -13,6 +13,7 @@ use crate::resp::encode::{Output, RespSink};
 use kora_engine::command::registry;
 use kora_engine::error::Error;
 use kora_engine::keyspace::{DbStats, KeyspaceStats, View};
+use kora_engine::limits::CURSOR_POSITION_BITS;
 use kora_engine::reply::Reply;
 use kora_modules::observe::commandstats::CommandStats;
 use kora_modules::observe::errorstats::ErrorStats;
@@ -161,18 +162,23 @@ fn gather(executor: &mut Executor, with_commands: bool) -> Facts {
     let observed = &executor.observed;
     let (now, totals) = (executor.now, observed.totals);
     let keys = &executor.shard.keys;
-    let start = fastrand::u64(..);
+    let start = fastrand::u64(..1 << CURSOR_POSITION_BITS);
     let dbs = (0..keys.databases()).map(|db| {
         let stats = keys.db_stats(db);
         let mut ttl = (0, 0);
         if stats.expires > 0 {
             let view = View { db, now, touch: false };
-            keys.scan(view, start, TTL_SAMPLE, &mut |entry| {
-                if let Some(at) = entry.expire_at() {
-                    ttl.0 += at.saturating_sub(now);
-                    ttl.1 += 1;
+            // From a random place; from the beginning if nothing that expires is behind it.
+            for from in [start, 0] {
+                if ttl.1 == 0 {
+                    keys.scan(view, from, TTL_SAMPLE, &mut |entry| {
+                        if let Some(at) = entry.expire_at() {
+                            ttl.0 += at.saturating_sub(now);
+                            ttl.1 += 1;
+                        }
+                    });
                 }
-            });
+            }
         }
         (stats, ttl)
     });
