@@ -493,6 +493,15 @@ impl Registry {
         self.resolve_subcommand(command, argv)
     }
 
+    /// The command that these arguments name, whether or not their number is right.
+    pub fn named(&'static self, argv: &[&[u8]]) -> Option<&'static Command> {
+        let command = self.find(argv.first()?)?;
+        match argv.get(1) {
+            Some(name) if !command.subcommands.is_empty() => self.find_subcommand(command, name),
+            _ => Some(command),
+        }
+    }
+
     #[cold]
     fn resolve_subcommand(
         &'static self,

@@ -14,17 +14,27 @@ use kora_engine::limits::CURSOR_POSITION_BITS;
 use kora_engine::reply::{Protocol, Reply};
 use kora_engine::shard::Applied;
 use kora_engine::slot::Slot;
+use kora_modules::observe::slowlog::ShownArgs;
 use smallvec::SmallVec;
 use std::sync::atomic::Ordering;
 
-/// A command that a coordinator executes.
+/// A command that several executors work on. It is accounted for when its reply is whole.
 pub(crate) struct Started {
     /// Its row.
     pub command: &'static Command,
-    /// Its arguments, without secrets.
-    pub argv: Vec<Box<[u8]>>,
+    /// Its arguments, in case it turns out to be slow.
+    pub args: ShownArgs,
     /// Reading of the clock when it began.
     pub tick: u64,
+}
+
+/// Whose command it is.
+#[derive(Clone, Copy)]
+pub(crate) enum Asker {
+    /// That of a connection of this executor.
+    Connection(u32),
+    /// It came in the mail of this peer.
+    Peer(u16, ReplyTo),
 }
 
 /// Where the keys of a command are.
@@ -44,7 +54,7 @@ impl Executor {
         self.mark_dirty(index);
         let command = match self.registry.resolve(argv) {
             Ok(command) => command,
-            Err(error) => return self.reject(index, None, argv, error),
+            Err(error) => return self.reject(index, self.registry.named(argv), argv, error),
         };
         let now = self.now;
         let connection = self.connection(index);
@@ -131,7 +141,7 @@ impl Executor {
             shard.apply(view, command, argv, frame, &mut RespSink::new(connection.reply_output(), protocol));
         if let Applied::Replied = applied {
             connection.reply_written();
-            self.account(command, &applied, Some(index), argv);
+            self.account(command, &applied, Asker::Connection(index), argv);
             return;
         }
         self.run_here_rest(index, command, argv, applied);
@@ -140,7 +150,7 @@ impl Executor {
     #[cold]
     fn run_here_rest(&mut self, index: u32, command: &'static Command, argv: &[&[u8]], applied: Applied) {
         self.connection(index).reply_written();
-        self.account(command, &applied, Some(index), argv);
+        self.account(command, &applied, Asker::Connection(index), argv);
         if let Applied::Later(work) = applied {
             let to = self.await_reply(index);
             let protocol = self.connection(index).protocol;
@@ -261,7 +271,7 @@ impl Executor {
         merge: Merge,
     ) {
         let spec = command.spec.keys[0];
-        if (argv.len() - spec.first as usize) % spec.step as usize != 0 {
+        if !(argv.len() - spec.first as usize).is_multiple_of(spec.step as usize) {
             // Before anything is written anywhere.
             return self.reject(index, Some(command), argv, Error::wrong_arity(&command.full_name));
         }
@@ -287,7 +297,7 @@ impl Executor {
         for shard in &mut order {
             *shard = shards.iter().position(|s| s == shard).expect("listed above") as u16;
         }
-        let id = self.start_gather(index, shards.len(), merge, order);
+        let id = self.start_gather(index, command, argv, shards.len(), merge, order);
         for (part, &shard) in shards.iter().enumerate() {
             let args = &by_shard[shard as usize];
             self.run_part(index, id, part, shard, command, args, frame);
@@ -301,16 +311,25 @@ impl Executor {
                 return;
             }
         }
-        let id = self.start_gather(index, self.count as usize, merge, Vec::new());
+        let id = self.start_gather(index, command, argv, self.count as usize, merge, Vec::new());
         for shard in 0..self.count {
             self.run_part(index, id, shard as usize, shard, command, argv, None);
         }
     }
 
-    fn start_gather(&mut self, index: u32, parts: usize, merge: Merge, order: Vec<u16>) -> u32 {
+    fn start_gather(
+        &mut self,
+        index: u32,
+        command: &'static Command,
+        argv: &[&[u8]],
+        parts: usize,
+        merge: Merge,
+        order: Vec<u16>,
+    ) -> u32 {
         let to = self.await_reply(index);
         let gather = Gather {
             to,
+            started: self.started(command, argv),
             missing: parts as u32,
             parts: (0..parts).map(|_| Output::default()).collect(),
             merge,
@@ -342,9 +361,7 @@ impl Executor {
         }
         let (protocol, view) = self.view_of(index);
         let mut reply = Output::default();
-        let applied = self.shard.apply(view, command, argv, frame, &mut RespSink::new(&mut reply, protocol));
-        self.account(command, &applied, Some(index), argv);
-        match applied {
+        match self.shard.apply(view, command, argv, frame, &mut RespSink::new(&mut reply, protocol)) {
             Applied::Later(work) => self.add_slice(work, to, protocol),
             _ => self.deliver(to, &mut |out| out.append(&mut reply)),
         }
@@ -355,6 +372,7 @@ impl Executor {
         let mut gather = self.gathers[id as usize].take().expect("complete just now");
         self.free_gathers.push(id);
         let mut merged = crate::merge::merge(gather.merge, &mut gather.parts, &gather.order);
+        self.account_started(&gather.started, gather.to, &merged);
         self.deliver(gather.to, &mut |out| out.append(&mut merged));
     }
 
@@ -369,18 +387,18 @@ impl Executor {
         }
         match outcome {
             Ok(Served::Replied) => {
-                self.account(command, &Applied::Replied, Some(index), argv);
+                self.account(command, &Applied::Replied, Asker::Connection(index), argv);
                 let connection = self.connection(index);
                 connection.reply_output().append(&mut reply);
                 connection.reply_written();
             }
-            Ok(Served::Silent) => self.account(command, &Applied::Replied, Some(index), argv),
+            Ok(Served::Silent) => self.account(command, &Applied::Replied, Asker::Connection(index), argv),
             Ok(Served::Task(task)) => self.coordinate(index, task, command, argv),
             Err(error) => {
                 let connection = self.connection(index);
                 RespSink::new(connection.reply_output(), before).error(error.text());
                 connection.reply_written();
-                self.account(command, &Applied::Failed(error), Some(index), argv);
+                self.account(command, &Applied::Failed(error), Asker::Connection(index), argv);
             }
         }
     }
@@ -395,8 +413,7 @@ impl Executor {
     ) {
         let to = self.await_reply(index);
         self.connection(index).stalled.coordinating = true;
-        let argv = commands::redacted(command, argv).into_iter().map(Box::from).collect();
-        self.start_task(task, to, Started { command, argv, tick: self.last_tick });
+        self.start_task(task, to, self.started(command, argv));
     }
 
     /// CLIENT REPLY OFF and SKIP: the command runs, its reply is not sent.
@@ -483,7 +500,7 @@ impl Executor {
         &mut self,
         command: &'static Command,
         applied: &Applied,
-        index: Option<u32>,
+        asker: Asker,
         argv: &[&[u8]],
     ) {
         let tick = self.clock.raw();
@@ -496,55 +513,70 @@ impl Executor {
             self.observed.commands.record_failed(command.id as usize);
         }
         if nanos >= self.slow_nanos {
-            self.account_slow(command, nanos, index, argv);
+            self.account_slow(command, nanos, asker, shown(command, argv));
         }
     }
 
     #[cold]
-    fn account_slow(&mut self, command: &'static Command, nanos: u64, index: Option<u32>, argv: &[&[u8]]) {
+    fn account_slow(&mut self, command: &'static Command, nanos: u64, asker: Asker, args: ShownArgs) {
         let seconds = self.now / 1000;
         if self.observed.latency.is_spike(nanos) {
             let event = if command.spec.flags.contains(Flags::FAST) { "fast-command" } else { "command" };
             self.observed.latency.record(event, seconds, nanos);
         }
-        if self.observed.slowlog.is_slow(nanos) && !command.spec.flags.contains(Flags::SKIP_SLOWLOG) {
-            let (addr, name) = match index.and_then(|index| self.try_connection(index)) {
-                Some(connection) => (connection.info.addr.clone(), connection.info.name.clone()),
-                None => (String::new(), Vec::new()),
-            };
-            let argv = commands::redacted(command, argv);
-            self.observed.slowlog.record(
-                &self.process.slowlog_ids,
-                seconds,
-                nanos,
-                argv.iter().copied(),
-                &addr,
-                &name,
-            );
+        if !self.observed.slowlog.is_slow(nanos) || command.spec.flags.contains(Flags::SKIP_SLOWLOG) {
+            return;
+        }
+        match asker {
+            Asker::Connection(index) => self.log_slow(index, seconds, nanos, args),
+            // Only the peer knows the client.
+            Asker::Peer(peer, to) => self.post(peer, move |executor| {
+                if let Some(index) = executor.asked_by(to) {
+                    executor.log_slow(index, seconds, nanos, args);
+                }
+            }),
         }
     }
 
-    /// A coordinated command counts once, on the executor that coordinates it, with the time from its start to its reply.
-    pub(crate) fn account_task(&mut self, started: &Started, to: ReplyTo, reply: &Output) {
+    fn log_slow(&mut self, index: u32, seconds: u64, nanos: u64, args: ShownArgs) {
+        let Some(connection) = self.try_connection(index) else { return };
+        let (addr, name) = (connection.info.addr.clone(), connection.info.name.clone());
+        self.observed.slowlog.record(&self.process.slowlog_ids, seconds, nanos, args, &addr, &name);
+    }
+
+    /// The connection that waits for a reply, if it is still there.
+    fn asked_by(&mut self, to: ReplyTo) -> Option<u32> {
+        match to {
+            ReplyTo::Connection { index, generation, .. } => {
+                self.connection_of(index, generation).map(|_| index)
+            }
+            ReplyTo::Gather { .. } => None,
+        }
+    }
+
+    /// Notes that a command begins on which several executors will work.
+    fn started(&self, command: &'static Command, argv: &[&[u8]]) -> Started {
+        Started { command, args: shown(command, argv), tick: self.last_tick }
+    }
+
+    /// A command on which several executors have worked counts once, on the executor of its connection, with the time from
+    /// its start to its reply.
+    pub(crate) fn account_started(&mut self, started: &Started, to: ReplyTo, reply: &Output) {
+        let command = started.command;
         let tick = self.clock.raw();
         let nanos = self.clock.delta_as_nanos(started.tick, tick);
         self.last_tick = tick;
         self.observed.totals.commands += 1;
-        self.observed.commands.record(started.command.id as usize, nanos);
+        self.observed.commands.record(command.id as usize, nanos);
         if let Some(error) = reply.buf.strip_prefix(b"-") {
             let text = error.split(|&b| b == b'\r').next().expect("split gives one");
             self.observed.errors.record(text);
-            self.observed.commands.record_failed(started.command.id as usize);
+            self.observed.commands.record_failed(command.id as usize);
         }
         if nanos >= self.slow_nanos {
-            let index = match to {
-                ReplyTo::Connection { index, generation, .. } => {
-                    self.connection_of(index, generation).map(|_| index)
-                }
-                ReplyTo::Gather { .. } => None,
-            };
-            let argv: Vec<&[u8]> = started.argv.iter().map(|arg| &**arg).collect();
-            self.account_slow(started.command, nanos, index, &argv);
+            if let Some(index) = self.asked_by(to) {
+                self.account_slow(command, nanos, Asker::Connection(index), started.args.clone());
+            }
         }
     }
 
@@ -554,6 +586,11 @@ impl Executor {
         let connection = self.connection(index);
         (connection.protocol, View { db: connection.db, now, touch: connection.touch })
     }
+}
+
+/// The arguments of a command as the slow log shows them.
+fn shown(command: &'static Command, argv: &[&[u8]]) -> ShownArgs {
+    ShownArgs::of(commands::redacted(command, argv).iter().copied())
 }
 
 /// Redis's words.

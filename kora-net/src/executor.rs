@@ -12,9 +12,9 @@
 
 use crate::connection::{ClientInfo, Connection, Entrance, Partial, Sending};
 use crate::coordinate::{Hub, QueuedCall, ResultSlot, Task};
-use crate::dispatch::Started;
+use crate::dispatch::{Asker, Started};
 use crate::limits::*;
-use crate::mail::{AnswerHead, Batch, BatchReader, LateReply, Mail, Peer, ReplyTo};
+use crate::mail::{AnswerHead, Batch, BatchReader, Call, LateReply, Mail, Peer, ReplyTo};
 use crate::options::Settings;
 use crate::process::{now_ms, Phase, Process};
 use crate::resp::encode::{Output, RespSink};
@@ -111,6 +111,8 @@ pub struct Observed {
 pub(crate) struct Gather {
     /// The connection's pending reply.
     pub to: ReplyTo,
+    /// The command; accounted for when all parts are there.
+    pub started: Started,
     /// Parts that have not answered.
     pub missing: u32,
     /// The parts' replies.
@@ -179,8 +181,8 @@ pub struct Executor {
     pub(crate) free_gathers: Vec<u32>,
     tasks: Vec<Option<RunningTask>>,
     task_ready: VecDeque<usize>,
-    /// Calls that were mailed: number, task, and where the result goes.
-    calls: Vec<Option<(usize, ResultSlot)>>,
+    /// Calls that were mailed: the task that waits, if one does, and where the result goes.
+    calls: Vec<Option<(Option<usize>, ResultSlot)>>,
     free_calls: Vec<u32>,
     slices: VecDeque<Slice>,
     ready: VecDeque<u32>,
@@ -957,7 +959,13 @@ impl Executor {
                 let view = View { db: head.db, now: self.now, touch: head.touch };
                 let reply = &mut RespSink::new(&mut answers, head.protocol);
                 let applied = self.shard.apply(view, command, &argv, frame, reply);
-                self.account(command, &applied, None, &argv);
+                match head.to {
+                    ReplyTo::Connection { .. } => {
+                        self.account(command, &applied, Asker::Peer(from, head.to), &argv);
+                    }
+                    // A part: the command counts where its parts meet.
+                    ReplyTo::Gather { .. } => self.last_tick = self.clock.raw(),
+                }
                 if let Applied::Later(work) = applied {
                     let origin = SliceOrigin::Peer(from, head.to);
                     self.slices.push_back(Slice { work, origin, protocol: head.protocol });
@@ -1003,7 +1011,7 @@ impl Executor {
             let (task, slot) = self.calls[id as usize].take().expect("a call of ours");
             self.free_calls.push(id);
             *slot.borrow_mut() = Some(result);
-            self.task_ready.push_back(task);
+            self.task_ready.extend(task);
         }
         self.peers[from].as_mut().expect("it has answered").retire(batch);
         // Connections that waited for room go on.
@@ -1080,7 +1088,7 @@ impl Executor {
             let Some(mut running) = self.tasks[id].take() else { return };
             match running.task.as_mut().poll(&mut context) {
                 std::task::Poll::Ready(mut reply) => {
-                    self.account_task(&running.started, running.to, &reply);
+                    self.account_started(&running.started, running.to, &reply);
                     if let ReplyTo::Connection { index, generation, .. } = running.to {
                         if let Some(connection) = self.connection_of(index, generation) {
                             connection.stalled.coordinating = false;
@@ -1114,19 +1122,28 @@ impl Executor {
                 done = true;
                 continue;
             }
-            let id = self.free_calls.pop().unwrap_or_else(|| {
-                self.calls.push(None);
-                (self.calls.len() - 1) as u32
-            });
-            self.calls[id as usize] = Some((task, slot));
-            self.peers[target as usize]
-                .as_mut()
-                .expect("a peer for every other executor")
-                .outbox
-                .calls
-                .push((id, call));
+            self.mail_call(target, call, Some(task), slot);
         }
         done
+    }
+
+    /// Runs a function on a peer; nobody waits for it.
+    pub(crate) fn post(&mut self, target: u16, f: impl FnOnce(&mut Executor) + Send + 'static) {
+        let call: Call = Box::new(move |executor| {
+            f(executor);
+            Box::new(())
+        });
+        self.mail_call(target, call, None, ResultSlot::default());
+    }
+
+    fn mail_call(&mut self, target: u16, call: Call, task: Option<usize>, slot: ResultSlot) {
+        let id = self.free_calls.pop().unwrap_or_else(|| {
+            self.calls.push(None);
+            (self.calls.len() - 1) as u32
+        });
+        self.calls[id as usize] = Some((task, slot));
+        let peer = self.peers[target as usize].as_mut().expect("a peer for every other executor");
+        peer.outbox.calls.push((id, call));
     }
 
     /// Queues work of a command on this shard that goes on later.

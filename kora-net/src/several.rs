@@ -70,7 +70,7 @@ impl Work {
     }
 
     async fn mset_nx(&self, out: &mut Output) -> Result<(), Error> {
-        if self.argv.len() % 2 == 0 {
+        if self.argv.len().is_multiple_of(2) {
             return Err(Error::wrong_arity("msetnx"));
         }
         let view = self.view;

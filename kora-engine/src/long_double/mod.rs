@@ -115,7 +115,7 @@ impl LongDouble {
             return;
         }
         let mut width = DECIMALS;
-        while fraction % 10 == 0 {
+        while fraction.is_multiple_of(10) {
             fraction /= 10;
             width -= 1;
         }
@@ -279,7 +279,7 @@ fn short_decimal(negative: bool, whole: &[u8], fraction: &[u8], exponent: i64) -
     // The divisor is below 2^60, so a numerator of 128 bits leaves a quotient of at least 68.
     let shift = digits.leading_zeros();
     let numerator = digits << shift;
-    LongDouble::rounded(negative, numerator / power, -(shift as i64), numerator % power != 0)
+    LongDouble::rounded(negative, numerator / power, -(shift as i64), !numerator.is_multiple_of(power))
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 //! clocks. Each ring is as long as the whole log may be, because all the slow commands may have run on one executor.
 
 use std::collections::VecDeque;
+use std::io::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::limits::{SLOWLOG_ARGS_MAX, SLOWLOG_ARG_BYTES_MAX};
@@ -26,6 +27,62 @@ impl SlowlogIds {
     }
 }
 
+/// The words of a command as the log shows them: at most 32, at most 128 bytes of each, and what was left out in words.
+///
+/// Two allocations however many words: commands of which nobody knows yet whether they will be slow are kept like this
+/// until they end.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ShownArgs {
+    /// All words in turn.
+    bytes: Vec<u8>,
+    /// Where each ends.
+    ends: Vec<u32>,
+}
+
+impl ShownArgs {
+    /// Redis's trimming: a command of more than 32 words shows 31 and how many more there are; a word of more than 128
+    /// bytes shows 128 and how many more there are.
+    pub fn of<'a>(args: impl ExactSizeIterator<Item = &'a [u8]>) -> ShownArgs {
+        let total = args.len();
+        let whole = if total > SLOWLOG_ARGS_MAX { SLOWLOG_ARGS_MAX - 1 } else { total };
+        let mut shown =
+            ShownArgs { bytes: Vec::new(), ends: Vec::with_capacity(total.min(SLOWLOG_ARGS_MAX)) };
+        for arg in args.take(whole) {
+            let (kept, rest) = arg.split_at(arg.len().min(SLOWLOG_ARG_BYTES_MAX));
+            shown.bytes.extend_from_slice(kept);
+            if !rest.is_empty() {
+                write!(shown.bytes, "... ({} more bytes)", rest.len()).expect("a Vec takes any bytes");
+            }
+            shown.end_word();
+        }
+        if whole < total {
+            write!(shown.bytes, "... ({} more arguments)", total - whole).expect("a Vec takes any bytes");
+            shown.end_word();
+        }
+        shown
+    }
+
+    fn end_word(&mut self) {
+        self.ends.push(self.bytes.len() as u32); // 32 words of 128 bytes and a note
+    }
+
+    /// How many words are shown.
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// The words.
+    pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        let starts = std::iter::once(0).chain(self.ends.iter().copied());
+        starts.zip(&self.ends).map(|(start, &end)| &self.bytes[start as usize..end as usize])
+    }
+}
+
 /// One slow command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SlowlogEntry {
@@ -35,8 +92,8 @@ pub struct SlowlogEntry {
     pub at: UnixSeconds,
     /// How long it ran, in microseconds.
     pub duration_us: u64,
-    /// The command's name and arguments, trimmed: at most 32, at most 128 bytes of each, and what was left out in words.
-    pub args: Vec<Box<[u8]>>,
+    /// The command's name and arguments.
+    pub args: ShownArgs,
     /// The client's `ip:port`, or the path of its Unix socket.
     pub client_addr: Box<str>,
     /// The client's name from CLIENT SETNAME; empty without one.
@@ -85,12 +142,12 @@ impl Slowlog {
     /// Adds a command for which [`Slowlog::is_slow`] held. `args` begins with the command's name; secrets among
     /// them are redacted by the caller.
     #[cold]
-    pub fn record<'a>(
+    pub fn record(
         &mut self,
         ids: &SlowlogIds,
         at: UnixSeconds,
         nanos: u64,
-        args: impl ExactSizeIterator<Item = &'a [u8]>,
+        args: ShownArgs,
         client_addr: &str,
         client_name: &[u8],
     ) {
@@ -105,7 +162,7 @@ impl Slowlog {
             id,
             at,
             duration_us: nanos / 1000,
-            args: trim_args(args),
+            args,
             client_addr: client_addr.into(),
             client_name: client_name.into(),
         });
@@ -139,45 +196,26 @@ impl Slowlog {
     }
 }
 
-/// Redis's trimming: a command of more than 32 words shows 31 and how many more there are; a word of more than 128
-/// bytes shows 128 and how many more there are.
-fn trim_args<'a>(args: impl ExactSizeIterator<Item = &'a [u8]>) -> Vec<Box<[u8]>> {
-    let total = args.len();
-    let shown = if total > SLOWLOG_ARGS_MAX { SLOWLOG_ARGS_MAX - 1 } else { total };
-    let mut trimmed: Vec<Box<[u8]>> = Vec::with_capacity(total.min(SLOWLOG_ARGS_MAX));
-    for arg in args.take(shown) {
-        if arg.len() > SLOWLOG_ARG_BYTES_MAX {
-            let (kept, rest) = arg.split_at(SLOWLOG_ARG_BYTES_MAX);
-            let note = format!("... ({} more bytes)", rest.len());
-            trimmed.push([kept, note.as_bytes()].concat().into());
-        } else {
-            trimmed.push(arg.into());
-        }
-    }
-    if shown < total {
-        trimmed.push(format!("... ({} more arguments)", total - shown).into_bytes().into());
-    }
-    trimmed
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
 
     fn record(log: &mut Slowlog, ids: &SlowlogIds, words: &[&[u8]]) {
-        log.record(ids, 1_700_000_000, 1_500_999, words.iter().copied(), "127.0.0.1:50000", b"worker");
+        let args = ShownArgs::of(words.iter().copied());
+        log.record(ids, 1_700_000_000, 1_500_999, args, "127.0.0.1:50000", b"worker");
     }
 
     fn trimmed(words: &[Vec<u8>]) -> Vec<String> {
-        trim_args(words.iter().map(Vec::as_slice))
-            .into_iter()
-            .map(|arg| String::from_utf8(arg.into_vec()).unwrap())
-            .collect()
+        let shown = ShownArgs::of(words.iter().map(Vec::as_slice));
+        assert_eq!((shown.len(), shown.is_empty()), (shown.iter().count(), words.is_empty()));
+        shown.iter().map(|arg| String::from_utf8(arg.to_vec()).unwrap()).collect()
     }
 
     #[test]
     fn long_arguments_are_cut_in_redis_words() {
+        assert_eq!(trimmed(&[]), [""; 0]);
+        assert_eq!(trimmed(&[vec![], vec![b'a']]), ["", "a"]);
         assert_eq!(trimmed(&[vec![b'x'; 128]]), ["x".repeat(128)]);
         assert_eq!(trimmed(&[vec![b'x'; 129]]), [format!("{}... (1 more bytes)", "x".repeat(128))]);
         assert_eq!(trimmed(&[vec![b'x'; 200]]), [format!("{}... (72 more bytes)", "x".repeat(128))]);
@@ -217,7 +255,7 @@ mod tests {
         let newest = log.get(Some(1)).next().unwrap();
         assert_eq!((newest.duration_us, newest.at), (1500, 1_700_000_000));
         assert_eq!((&*newest.client_addr, &*newest.client_name), ("127.0.0.1:50000", b"worker".as_slice()));
-        assert_eq!(newest.args, [Box::from(b"d".as_slice())]);
+        assert_eq!(newest.args.iter().collect::<Vec<_>>(), [b"d"]);
         log.set_len_max(2);
         assert_eq!(log.get(None).map(|entry| entry.id).collect::<Vec<_>>(), [3, 2]);
         log.reset();

@@ -314,11 +314,7 @@ pub(crate) fn get_keys_and_flags(argv: &[&[u8]], reply: &mut dyn Reply) -> Resul
 }
 
 fn keys_in(argv: &[&[u8]]) -> Result<Vec<KeyAt>, Error> {
-    let command = registry().find(argv[0]).and_then(|command| match argv.get(1) {
-        Some(name) if !command.subcommands.is_empty() => registry().find_subcommand(command, name),
-        _ => Some(command),
-    });
-    let command = command.ok_or(Error::new("ERR Invalid command specified"))?;
+    let command = registry().named(argv).ok_or(Error::new("ERR Invalid command specified"))?;
     if command.spec.keys.is_empty() {
         return Err(Error::new("ERR The command has no key arguments"));
     }

@@ -340,7 +340,7 @@ pub(crate) fn get(patterns: &[&[u8]], options: &Options, settings: &Settings, re
 /// What CONFIG SET makes of the settings, and the names of the parameters that it set. `pairs` are the arguments behind
 /// the subcommand. Nothing changes unless everything is accepted.
 pub(crate) fn set(pairs: &[&[u8]], settings: &Settings) -> Result<(Settings, Vec<&'static str>), Error> {
-    if pairs.len() % 2 != 0 {
+    if !pairs.len().is_multiple_of(2) {
         return Err(Error::SYNTAX);
     }
     let mut chosen: Vec<(&'static Parameter, &[u8])> = Vec::new();

@@ -156,7 +156,9 @@ pub(super) fn select(
     argv: &[&[u8]],
     reply: &mut dyn Reply,
 ) -> Result<Served, Error> {
-    let number = integer(argv[1])?;
+    let number = i32::try_from(integer(argv[1])?).map_err(|_| {
+        Error::new("ERR value is out of range, value must between -2147483648 and 2147483647")
+    })?;
     let databases = executor.process.options.databases;
     let db = u16::try_from(number).ok().filter(|db| *db < databases).ok_or(Error::DB_INDEX)?;
     executor.connection(index).db = db;

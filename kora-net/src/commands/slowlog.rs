@@ -81,7 +81,7 @@ pub(crate) fn write(log: &Slowlog, count: Option<usize>, reply: &mut dyn Reply) 
         reply.integer(entry.at as i64);
         reply.integer(entry.duration_us as i64);
         reply.array(entry.args.len());
-        for arg in &entry.args {
+        for arg in entry.args.iter() {
             reply.bulk(arg);
         }
         reply.bulk(entry.client_addr.as_bytes());
@@ -93,7 +93,7 @@ pub(crate) fn write(log: &Slowlog, count: Option<usize>, reply: &mut dyn Reply) 
 mod tests {
     use super::*;
     use crate::commands::testing::resp2;
-    use kora_modules::observe::slowlog::SlowlogIds;
+    use kora_modules::observe::slowlog::{ShownArgs, SlowlogIds};
 
     #[test]
     fn newest_first_and_no_more_than_asked() {
@@ -101,7 +101,7 @@ mod tests {
         let mut log = Slowlog::new(0, 128);
         for (key, at) in [("a", 100), ("b", 101)] {
             let args = [b"get".as_slice(), key.as_bytes()];
-            log.record(&ids, at, 12_000, args.into_iter(), "127.0.0.1:5", b"me");
+            log.record(&ids, at, 12_000, ShownArgs::of(args.into_iter()), "127.0.0.1:5", b"me");
         }
         assert_eq!(
             resp2(|reply| write(&log, Some(1), reply)),

@@ -183,7 +183,7 @@ pub(super) fn msetnx(exec: &mut Exec<'_>, reply: &mut dyn Reply) -> Outcome {
 }
 
 fn check_pairs(exec: &Exec<'_>) -> Result<(), Error> {
-    if exec.argc() % 2 == 0 {
+    if exec.argc().is_multiple_of(2) {
         return Err(Error::wrong_arity(&exec.command.full_name));
     }
     Ok(())
