@@ -64,11 +64,12 @@ impl Executor {
         if !connection.authenticated && !command.spec.flags.contains(Flags::NO_AUTH) {
             return self.reject(index, Some(command), argv, NO_AUTH);
         }
-        if connection.reply_mode != ReplyMode::On {
-            return self.execute_unanswered(index, command, argv, frame);
-        }
+        let unanswered = connection.reply_mode != ReplyMode::On;
         if self.process.paused_until_ms.load(Ordering::Relaxed) != 0 && self.pause(index, command) {
             return;
+        }
+        if unanswered {
+            return self.execute_unanswered(index, command, argv, frame);
         }
         self.route(index, command, argv, frame);
     }

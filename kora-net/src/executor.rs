@@ -408,7 +408,8 @@ impl Executor {
     }
 
     fn arm_listener(&mut self, at: usize) {
-        let fd = self.listeners[at].0.as_raw_fd();
+        let Some((listener, _)) = self.listeners.get(at) else { return };
+        let fd = listener.as_raw_fd();
         self.ring.accept_multi(fd, user_data(Operation::Accept, 0, at as u32));
     }
 
@@ -416,7 +417,10 @@ impl Executor {
         if completion.result >= 0 {
             // SAFETY: a descriptor that the kernel has just made for us.
             let socket = unsafe { OwnedFd::from_raw_fd(completion.result) };
-            self.admit(socket, self.listeners[at].1);
+            // While the process stops there are no listeners any more.
+            if let Some(&(_, entrance)) = self.listeners.get(at) {
+                self.admit(socket, entrance);
+            }
         } else if self.process.phase() == Phase::Running {
             let error = io::Error::from_raw_os_error(-completion.result);
             tracing::warn!(%error, "a connection could not be accepted; raise the limit on open files (LimitNOFILE)");
@@ -554,7 +558,9 @@ impl Executor {
                 connection.closing = true;
             }
         }
-        if connection.at_end && !connection.closing && connection.partial.is_none() {
+        if connection.at_end && !connection.closing && !(connection.partial.is_some() && waits(connection)) {
+            // Nothing waits to be executed; a frame that is not whole never will be.
+            connection.partial = None;
             connection.closing = true;
         }
         if connection.closing || connection.dead {
@@ -659,7 +665,8 @@ impl Executor {
         if connection.partial.is_some() || connection.stalled.any() {
             self.add_input(index, &received);
             self.ring.recycle(received);
-            if !self.connection(index).stalled.any() {
+            // One whose turn is over has its place in the line.
+            if !waits(self.connection(index)) {
                 self.resume(index);
             }
             return;
@@ -721,7 +728,13 @@ impl Executor {
         if connection.stalled.any() || connection.dead || connection.closing {
             return;
         }
-        let Some(partial) = connection.partial.take() else { return };
+        let Some(partial) = connection.partial.take() else {
+            if connection.at_end {
+                connection.closing = true;
+                self.mark_dirty(index);
+            }
+            return;
+        };
         let Partial { bytes, mut parser } = *partial;
         // A frame that holds a large value becomes refcounted memory; others stay a plain buffer.
         let large = parser.needed().max(bytes.len()) > kora_engine::limits::INLINE_VALUE_MAX * 2;
@@ -804,6 +817,8 @@ impl Executor {
                         spans.iter().map(|span| &input[start + span.start..start + span.end]).collect()
                     };
                     if !argv.is_empty() {
+                        // The words of an inline command are copies: they do not lie in the input.
+                        let frame_bytes = frame_bytes.filter(|_| !parser.is_inline());
                         self.execute(index, &argv, frame_bytes);
                     }
                 }
@@ -1089,17 +1104,9 @@ impl Executor {
             match running.task.as_mut().poll(&mut context) {
                 std::task::Poll::Ready(mut reply) => {
                     self.account_started(&running.started, running.to, &reply);
-                    if let ReplyTo::Connection { index, generation, .. } = running.to {
-                        if let Some(connection) = self.connection_of(index, generation) {
-                            connection.stalled.coordinating = false;
-                        }
-                        self.deliver(running.to, &mut |out| out.append(&mut reply));
-                        if self.connection_of(index, generation).is_some() {
-                            self.wake_connection(index);
-                        }
-                    } else {
-                        self.deliver(running.to, &mut |out| out.append(&mut reply));
-                    }
+                    self.deliver_awaited(running.to, &mut reply);
+                    // Calls whose results nobody awaits are on their way all the same.
+                    self.place_calls(id);
                     return;
                 }
                 std::task::Poll::Pending => {
@@ -1108,6 +1115,17 @@ impl Executor {
                         return;
                     }
                 }
+            }
+        }
+    }
+
+    /// Gives a connection the reply for which it has stopped executing, and lets it go on.
+    fn deliver_awaited(&mut self, to: ReplyTo, reply: &mut Output) {
+        self.deliver(to, &mut |out| out.append(reply));
+        if let ReplyTo::Connection { index, generation, .. } = to {
+            if let Some(connection) = self.connection_of(index, generation) {
+                connection.stalled.coordinating = false;
+                self.wake_connection(index);
             }
         }
     }
@@ -1166,7 +1184,7 @@ impl Executor {
             return;
         }
         match slice.origin {
-            SliceOrigin::Own(to) => self.deliver(to, &mut |out| out.append(&mut reply)),
+            SliceOrigin::Own(to) => self.deliver_awaited(to, &mut reply),
             SliceOrigin::Peer(from, to) => {
                 let peer = self.peers[from as usize].as_mut().expect("it has asked");
                 peer.outbox.late.push(LateReply { to, reply });
@@ -1177,12 +1195,13 @@ impl Executor {
     /// Lets a connection go on that was held up.
     pub(crate) fn wake_connection(&mut self, index: u32) {
         let connection = self.connection(index);
-        if !connection.stalled.any() && !connection.ready && connection.partial.is_some() {
+        // One at its end without input is closed by `resume`, not here: its commands may be in execution just now.
+        if !connection.stalled.any()
+            && !connection.ready
+            && (connection.partial.is_some() || connection.at_end)
+        {
             connection.ready = true;
             self.ready.push_back(index);
-        } else if connection.at_end && connection.partial.is_none() && !connection.stalled.any() {
-            connection.closing = true;
-            self.mark_dirty(index);
         }
     }
 
@@ -1218,7 +1237,8 @@ impl Executor {
                 self.close_if_done(index);
             }
         }
-        // `start_send` marks nothing dirty, so the list is still empty.
+        // A connection that was dropped for its output limit has been marked again: the next turn looks whether it can go.
+        dirty.append(&mut self.dirty);
         self.dirty = dirty;
     }
 
