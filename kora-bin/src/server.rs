@@ -91,6 +91,7 @@ fn options(config: &Config, file: Option<PathBuf>) -> Options {
         },
         config_file: file,
         version: env!("CARGO_PKG_VERSION"),
+        ring: Default::default(),
         settings: Settings {
             password: config.password.as_ref().map(|password| password.reveal().as_bytes().to_vec()),
             protected_mode: config.protected_mode,

@@ -19,7 +19,7 @@ use crate::options::Settings;
 use crate::process::{now_ms, Phase, Process};
 use crate::resp::encode::{Output, RespSink};
 use crate::resp::parse::{ParseLimits, Parser, ProtocolError, Step};
-use crate::ring::{Completion, Received, RingSizes, SocketRing};
+use crate::ring::{Completion, Received, SocketRing};
 use bytes::Bytes;
 use kora_engine::command::{registry, Registry};
 use kora_engine::exec::Continuation;
@@ -246,7 +246,7 @@ impl Executor {
             clock,
             limits: ParseLimits { bulk_len: settings.proto_max_bulk_len as usize, authenticated: true },
             slow_nanos: 0,
-            ring: SocketRing::new(RingSizes::default())?,
+            ring: SocketRing::new(process.options.ring)?,
             seats: Vec::new(),
             free_seats: Vec::new(),
             listeners,

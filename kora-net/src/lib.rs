@@ -27,3 +27,6 @@ pub mod resp;
 pub mod ring;
 pub mod server;
 mod several;
+
+#[cfg(test)]
+mod tests;

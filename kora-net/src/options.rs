@@ -1,5 +1,6 @@
 //! What the server is started with, and what can be changed while it runs.
 
+use crate::ring::RingSizes;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -62,6 +63,8 @@ pub struct Options {
     pub config_file: Option<PathBuf>,
     /// Version text for INFO and HELLO.
     pub version: &'static str,
+    /// Sizes of each executor's socket ring.
+    pub ring: RingSizes,
     /// Initial values of what can be changed later.
     pub settings: Settings,
 }

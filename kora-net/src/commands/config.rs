@@ -534,6 +534,7 @@ pub(super) mod tests {
             debug_command: DebugCommand::Local,
             config_file: None,
             version: "0.1.0",
+            ring: Default::default(),
             settings: Settings {
                 password: None,
                 protected_mode: true,
