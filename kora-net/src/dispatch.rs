@@ -54,6 +54,7 @@ impl Executor {
         self.mark_dirty(index);
         let command = match self.registry.resolve(argv) {
             Ok(command) => command,
+            Err(_) if is_web_request(argv[0]) => return self.refuse_web_request(index),
             Err(error) => return self.reject(index, self.registry.named(argv), argv, error),
         };
         let now = self.now;
@@ -476,6 +477,16 @@ impl Executor {
         true
     }
 
+    /// Closes a connection whose client was talked into speaking to us.
+    #[cold]
+    fn refuse_web_request(&mut self, index: u32) {
+        tracing::warn!(
+            client = %self.connection(index).info.addr,
+            "closing a connection that sent POST or Host: as commands; a web browser may be misused to reach this server"
+        );
+        self.drop_connection(index);
+    }
+
     /// Answers with an error without running the command.
     #[cold]
     fn reject(&mut self, index: u32, command: Option<&'static Command>, _argv: &[&[u8]], error: Error) {
@@ -587,6 +598,11 @@ impl Executor {
         let connection = self.connection(index);
         (connection.protocol, View { db: connection.db, now, touch: connection.touch })
     }
+}
+
+/// The first word of a line of an HTTP request in which commands can be hidden, as Redis knows them.
+fn is_web_request(name: &[u8]) -> bool {
+    name.eq_ignore_ascii_case(b"post") || name.eq_ignore_ascii_case(b"host:")
 }
 
 /// The arguments of a command as the slow log shows them.

@@ -4,6 +4,7 @@
 //! no bus; the bus port that NODES prints is Redis's convention (port + 10000) and nobody listens there.
 
 use super::Served;
+use crate::connection::Entrance;
 use crate::executor::Executor;
 use crate::options::Options;
 use crate::resp::encode::{Output, RespSink};
@@ -69,6 +70,7 @@ pub(super) fn run(
     let Some(base) = process.options.cluster_ports else { return Err(DISABLED) };
     let count = executor.count;
     let host = host_of(&executor.connection(index).info.laddr, &process.options);
+    let own_only = executor.connection(index).entrance == Entrance::Executor;
     let nodes = || -> Vec<Node<'_>> {
         let node = |id: u16| Node {
             id: &process.node_ids[id as usize],
@@ -86,51 +88,72 @@ pub(super) fn run(
         ServerCommand::ClusterInfo => reply.verbatim("txt", info_text(count as usize).as_bytes()),
         ServerCommand::ClusterMyId => reply.bulk(process.node_ids[executor.id as usize].as_bytes()),
         ServerCommand::ClusterKeySlot => reply.integer(Slot::of(argv[2]).number().into()),
+        // A node knows its own keys only; the main port serves every key.
         ServerCommand::ClusterCountKeysInSlot => {
             let slot = slot_argument(argv[2])?;
-            let protocol = executor.connection(index).protocol;
-            let hub = executor.hub.clone();
-            return Ok(Served::Task(Box::pin(async move {
-                let owner = slot.shard(count);
-                let keys = hub.call(owner, move |executor| executor.shard.keys.slot_count(slot)).await;
-                let mut out = Output::default();
-                RespSink::new(&mut out, protocol).integer(keys.expect("counted under cluster_ports").into());
-                out
-            })));
+            let owner = slot.shard(count);
+            if own_only && owner != executor.id {
+                reply.integer(0);
+                return Ok(Served::Replied);
+            }
+            return count_keys(executor, index, owner, slot);
         }
         ServerCommand::ClusterGetKeysInSlot => {
             let (slot, wanted) = slot_and_count(argv[2], argv[3])?;
-            let (protocol, view) = executor.view_of(index);
-            let hub = executor.hub.clone();
-            return Ok(Served::Task(Box::pin(async move {
-                let owner = slot.shard(count);
-                let mut keys = Vec::new();
-                let mut position = 0;
-                loop {
-                    // A part per call: the owner serves others in between.
-                    let missing = wanted - keys.len();
-                    let (next, found) = hub
-                        .call(owner, move |executor| keys_in_slot(executor, view, slot, position, missing))
-                        .await;
-                    keys.extend(found);
-                    position = next;
-                    if position == 0 || keys.len() == wanted {
-                        break;
-                    }
-                }
-                let mut out = Output::default();
-                let mut reply = RespSink::new(&mut out, protocol);
-                reply.array(keys.len());
-                for key in &keys {
-                    reply.bulk(key);
-                }
-                out
-            })));
+            let owner = slot.shard(count);
+            if own_only && owner != executor.id {
+                reply.array(0);
+                return Ok(Served::Replied);
+            }
+            return list_keys(executor, index, owner, slot, wanted);
         }
         ServerCommand::Readonly | ServerCommand::Readwrite | ServerCommand::Asking => reply.ok(),
         _ => unreachable!("not a cluster command"),
     }
     Ok(Served::Replied)
+}
+
+fn count_keys(executor: &mut Executor, index: u32, owner: u16, slot: Slot) -> Result<Served, Error> {
+    let (hub, protocol) = (executor.hub.clone(), executor.connection(index).protocol);
+    Ok(Served::Task(Box::pin(async move {
+        let keys = hub.call(owner, move |executor| executor.shard.keys.slot_count(slot)).await;
+        let mut out = Output::default();
+        RespSink::new(&mut out, protocol).integer(keys.expect("counted under cluster_ports").into());
+        out
+    })))
+}
+
+fn list_keys(
+    executor: &mut Executor,
+    index: u32,
+    owner: u16,
+    slot: Slot,
+    wanted: usize,
+) -> Result<Served, Error> {
+    let (protocol, view) = executor.view_of(index);
+    let hub = executor.hub.clone();
+    Ok(Served::Task(Box::pin(async move {
+        let mut keys = Vec::new();
+        let mut position = 0;
+        loop {
+            // A part per call: the owner serves others in between.
+            let missing = wanted - keys.len();
+            let part = move |executor: &mut Executor| keys_in_slot(executor, view, slot, position, missing);
+            let (next, found) = hub.call(owner, part).await;
+            keys.extend(found);
+            position = next;
+            if position == 0 || keys.len() == wanted {
+                break;
+            }
+        }
+        let mut out = Output::default();
+        let mut reply = RespSink::new(&mut out, protocol);
+        reply.array(keys.len());
+        for key in &keys {
+            reply.bulk(key);
+        }
+        out
+    })))
 }
 
 /// Keys that one call looks at: tens of microseconds.
