@@ -1,5 +1,6 @@
 //! A client that speaks RESP2 and RESP3 and hides nothing: every reply comes with its bytes as received.
 
+use std::fmt;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
@@ -10,7 +11,7 @@ use std::time::Duration;
 pub const REPLY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// One reply, typed as on the wire. Texts of numbers that have more than one spelling are kept as sent.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Value {
     Simple(Vec<u8>),
     Error(Vec<u8>),
@@ -33,6 +34,34 @@ pub enum Value {
     /// The three letters of the format, and the text.
     Verbatim(Vec<u8>, Vec<u8>),
     Attribute(Vec<(Value, Value)>, Box<Value>),
+}
+
+/// Strings as text: what an assertion shows is read by people.
+impl fmt::Debug for Value {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut string = |kind: &str, text: &[u8]| write!(out, "{kind}(\"{}\")", text.escape_ascii());
+        match self {
+            Value::Simple(text) => string("Simple", text),
+            Value::Error(text) => string("Error", text),
+            Value::Bulk(text) => string("Bulk", text),
+            Value::Double(text) => string("Double", text),
+            Value::BigNumber(text) => string("BigNumber", text),
+            Value::BlobError(text) => string("BlobError", text),
+            Value::Verbatim(_, text) => string("Verbatim", text),
+            Value::Int(number) => write!(out, "Int({number})"),
+            Value::Bool(truth) => write!(out, "Bool({truth})"),
+            Value::NilBulk => out.write_str("NilBulk"),
+            Value::NilArray => out.write_str("NilArray"),
+            Value::Null => out.write_str("Null"),
+            Value::Array(items) => out.debug_list().entries(items).finish(),
+            Value::Set(items) => out.debug_tuple("Set").field(items).finish(),
+            Value::Push(items) => out.debug_tuple("Push").field(items).finish(),
+            Value::Map(pairs) => {
+                out.debug_map().entries(pairs.iter().map(|(key, value)| (key, value))).finish()
+            }
+            Value::Attribute(pairs, value) => out.debug_tuple("Attribute").field(pairs).field(value).finish(),
+        }
+    }
 }
 
 impl Value {
@@ -289,16 +318,28 @@ impl Client {
         }
     }
 
-    /// Whether the server has sent something that was not read, or has closed, by now.
+    /// Whether the server has sent something by now that was not read.
     pub fn has_unread(&mut self) -> bool {
-        if !self.input.buffer().is_empty() {
-            return true;
+        self.peek().is_ok_and(|bytes| bytes > 0)
+    }
+
+    /// The same, or it has closed the connection.
+    pub fn has_unread_or_is_closed(&mut self) -> bool {
+        match self.peek() {
+            Ok(_) => true,
+            Err(error) => error.kind() != io::ErrorKind::WouldBlock,
         }
-        let timeout = Duration::from_millis(1);
-        self.input.get_ref().set_timeout(timeout).expect("a timeout is set");
-        let unread = self.input.fill_buf().is_ok_and(|bytes| !bytes.is_empty());
-        self.input.get_ref().set_timeout(REPLY_TIMEOUT).expect("a timeout is set");
-        unread
+    }
+
+    /// Bytes that can be read at once; 0 at the end of the stream, `WouldBlock` when there is nothing yet.
+    fn peek(&mut self) -> io::Result<usize> {
+        if self.input.buffer().is_empty() {
+            self.input.get_ref().set_timeout(Duration::from_millis(1))?;
+            let peeked = self.input.fill_buf().map(<[u8]>::len);
+            self.input.get_ref().set_timeout(REPLY_TIMEOUT)?;
+            return peeked;
+        }
+        Ok(self.input.buffer().len())
     }
 
     pub fn set_timeout(&mut self, timeout: Duration) {

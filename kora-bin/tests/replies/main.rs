@@ -257,7 +257,10 @@ impl Party {
         if let Some(connection) = name.strip_prefix("id") {
             let client = self.connection(number(connection) as usize)?;
             client.send(&["CLIENT", "ID"])?;
-            return Ok(client.read()?.value.int().to_string());
+            return match client.read()?.value {
+                Value::Int(id) => Ok(id.to_string()),
+                other => Err(io::Error::other(format!("CLIENT ID: {}", show(&other)))),
+            };
         }
         if let Some(connection) = name.strip_prefix("laddr") {
             let _ = number(connection);
