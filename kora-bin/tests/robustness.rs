@@ -528,6 +528,23 @@ fn raise_descriptor_limit(wanted: u64) {
 }
 
 #[test]
+fn clients_that_leave_in_the_middle_of_a_frame_are_forgotten() {
+    let server = launch().start();
+    let mut observer = server.client();
+    let descriptors = server.descriptors();
+    for part in
+        ["*", "*2\r\n", "*2\r\n$3\r\nGE", "*2\r\n$3\r\nGET\r\n$10\r\nab", "GET k", "*1\r\n$100000\r\nx"]
+    {
+        for _ in 0..20 {
+            server.client().send_raw(part.as_bytes()).expect("sent");
+        }
+        await_condition(&format!("forgetting the clients that sent {part:?}"), || {
+            info_field(&mut observer, "connected_clients") == 1 && server.descriptors() <= descriptors
+        });
+    }
+}
+
+#[test]
 fn a_storm_of_connects_and_disconnects_leaves_nothing_behind() {
     let server = launch().start();
     let mut observer = server.client();
@@ -680,6 +697,42 @@ fn shutdown_exits_0_and_frees_the_port() {
     assert_eq!(server.wait().status.code(), Some(0));
     let again = launch().port(server.port).start();
     assert_eq!(again.client().command("DBSIZE"), Value::Int(0));
+}
+
+#[test]
+fn a_killed_server_can_be_started_again_at_once_on_its_port() {
+    let mut port = None;
+    for _ in 0..10 {
+        let launch = port.map_or_else(launch, |port| launch().port(port));
+        let mut server = launch.start();
+        port = Some(server.port);
+        server.signal(libc::SIGKILL);
+        server.wait();
+    }
+}
+
+#[test]
+fn every_executor_serves_after_every_start() {
+    for start in 0..25 {
+        let server = launch().start();
+        let mut clients: Vec<Client> = (0..6).map(|_| server.client()).collect();
+        for (number, client) in clients.iter_mut().enumerate() {
+            client.send(&["PING"]).expect("sent");
+            let answer = client.read().map(|reply| reply.value);
+            assert!(answer.is_ok(), "start {start}, connection {number}: {answer:?}");
+        }
+        // Keys of both shards, from connections of both executors.
+        for (number, client) in clients.iter_mut().enumerate() {
+            for key in ["a", "b", "c", "d"] {
+                let reply = client.call(&["SET", key, "v"]);
+                assert_eq!(
+                    reply,
+                    Value::Simple(b"OK".to_vec()),
+                    "start {start}, connection {number}, key {key}"
+                );
+            }
+        }
+    }
 }
 
 // ---- At rest ----

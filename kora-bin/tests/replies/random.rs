@@ -2,9 +2,9 @@
 //!
 //! Commands are drawn from templates over few keys and values at the edges of what types can hold, with options in any
 //! combination and now and then an argument too many or too few. They go to the servers in pipelined batches; all replies
-//! must be equal. Nothing is drawn whose reply depends on the moment (times are absolute; DBSIZE counts
-//! what has expired until it is reclaimed) or on hash order. After a batch
-//! with a mismatch everything is flushed, so that each reported mismatch stands for itself.
+//! must be equal. Nothing is drawn whose reply depends on hash order or on the moment: times are absolute, and DBSIZE, which
+//! counts what has expired until it is reclaimed, is left out. After a batch with a mismatch everything is flushed, so that
+//! each reported mismatch stands for itself.
 
 use super::harness::{resp, Client, Value};
 use super::notation::{escaped, show};
