@@ -49,8 +49,11 @@ pub const POOL_BUFFER_LEN_MAX: usize = 64 * 1024;
 
 /// Memory that glommio locks per executor for its file I/O; it pins this three times. It refuses less than 512 KiB.
 pub const GLOMMIO_IO_MEMORY: usize = 1 << 20;
-/// How often a busy glommio task queue is preempted: bounds how long mail waits behind it.
-pub const PREEMPT_TIMER: Duration = Duration::from_micros(250);
+/// Never, in effect. glommio 0.9 arms this timer, then runs its queues unless the timer has fired by then, and takes "nothing
+/// ran" for "nothing to run": a thread that loses its core in between sleeps for ever with its task runnable. An executor
+/// that starts on a busy machine did so at 250 us once in some hundred starts. Nothing needs the preemption: the executor is the
+/// only task that runs long, it gives way by itself, and it drains its mail itself.
+pub const PREEMPT_TIMER: Duration = Duration::from_secs(24 * 3600);
 
 /// Open files that are not clients: standard streams, files, what libraries open. Redis keeps the same number.
 pub const NOFILE_RESERVED: u64 = 32;
