@@ -7,9 +7,10 @@
 //! One executor owns one shard and the connections that came to it; nothing of it is ever touched by another thread. A turn is bounded: at most
 //! [`TURN_COMMANDS_MAX`] commands per connection, then the next one; long work is sliced and goes on in the following turns.
 //!
-//! The executor runs as the main task of a glommio `LocalExecutor` and sleeps in its own socket ring. glommio gets the core back at every
-//! housekeeping tick, and at each turn while it has file I/O in flight.
+//! The executor runs as the main task of a glommio `LocalExecutor` and sleeps in its own socket ring. Without file I/O glommio has nothing to
+//! do and does not get the core back: its loop may park with runnable tasks (see `PREEMPT_TIMER`).
 
+use crate::arrivals::Arrivals;
 use crate::connection::{ClientInfo, Connection, Entrance, Partial, Sending};
 use crate::coordinate::{Hub, QueuedCall, ResultSlot, Task};
 use crate::dispatch::{Asker, Started};
@@ -19,7 +20,7 @@ use crate::options::Settings;
 use crate::process::{now_ms, Phase, Process};
 use crate::resp::encode::{Output, RespSink};
 use crate::resp::parse::{ParseLimits, Parser, ProtocolError, Step};
-use crate::ring::{Completion, Received, SocketRing};
+use crate::ring::{Completion, Received, Sleep, SocketRing};
 use bytes::Bytes;
 use kora_engine::command::{registry, Registry};
 use kora_engine::exec::Continuation;
@@ -192,6 +193,16 @@ pub struct Executor {
     /// Arguments of the frames that are parsed ahead; kept for its memory.
     spans: Vec<Range<usize>>,
     pool: Vec<Vec<u8>>,
+    /// How densely requests arrive.
+    arrivals: Arrivals,
+    /// Receive completions in this turn.
+    receives: u32,
+    /// Sends queued since the last submit.
+    sends_queued: usize,
+    /// Commands executed until the last turn.
+    last_turn_commands: u64,
+    /// Clock reading at the start of the last turn.
+    last_turn_start: u64,
     next_tick_ms: u64,
     next_second_ms: u64,
     background_due: bool,
@@ -265,6 +276,11 @@ impl Executor {
             parser: Parser::default(),
             spans: Vec::new(),
             pool: Vec::new(),
+            arrivals: Arrivals::default(),
+            receives: 0,
+            sends_queued: 0,
+            last_turn_commands: 0,
+            last_turn_start: 0,
             next_tick_ms: now,
             next_second_ms: now,
             background_due: false,
@@ -292,16 +308,10 @@ impl Executor {
         for at in 0..self.listeners.len() {
             self.arm_listener(at);
         }
-        let mut glommio_turn = Instant::now();
         loop {
             let wait = self.turn()?;
             if wait.is_none() && self.finished() {
                 return Ok(());
-            }
-            // Timers and tasks of glommio need the core now and then; it costs three system calls.
-            if glommio_turn.elapsed() >= PARK_MAX {
-                glommio::executor().yield_now().await;
-                glommio_turn = Instant::now();
             }
             self.sleep(wait)?;
         }
@@ -313,6 +323,7 @@ impl Executor {
         self.observed.turns += 1;
         self.now = now_ms();
         self.last_tick = self.clock.raw();
+        let turn_start = self.last_tick;
         let mut completions = std::mem::take(&mut self.completions);
         self.ring.reap(&mut completions);
         for completion in completions.drain(..) {
@@ -320,6 +331,11 @@ impl Executor {
         }
         self.completions = completions;
         self.ring.publish_recycled();
+        let since = self.clock.delta_as_nanos(self.last_turn_start, turn_start);
+        self.last_turn_start = turn_start;
+        let commands = self.observed.totals.commands;
+        self.arrivals.turn(std::mem::take(&mut self.receives), commands - self.last_turn_commands, since);
+        self.last_turn_commands = commands;
         self.receive_mail();
         for _ in 0..self.ready.len() {
             let index = self.ready.pop_front().expect("counted");
@@ -345,7 +361,11 @@ impl Executor {
         let Some(wait) = wait else {
             if self.process.phase() != Phase::Running {
                 // What is left is in the hands of clients and peers: look again soon, without spinning.
-                return self.ring.enter(Some(Duration::from_millis(1)));
+                return self.ring.enter(Some(Sleep {
+                    time: Duration::from_millis(1),
+                    gather: 1,
+                    gather_us: 0,
+                }));
             }
             return self.ring.enter(None);
         };
@@ -364,8 +384,12 @@ impl Executor {
         let process = self.process.clone();
         let doorbell = &process.doorbells[self.id as usize];
         doorbell.park();
-        let wait = if self.has_mail() || self.process.phase() != Phase::Running { None } else { Some(wait) };
-        let result = self.ring.enter(wait);
+        let sleep = if self.has_mail() || self.process.phase() != Phase::Running {
+            None
+        } else {
+            Some(self.arrivals.sleep(wait, std::mem::take(&mut self.sends_queued), self.awaits_mail()))
+        };
+        let result = self.ring.enter(sleep);
         doorbell.unpark();
         result
     }
@@ -384,6 +408,11 @@ impl Executor {
             self.ring.enter(None)?;
             std::hint::spin_loop();
         }
+    }
+
+    /// Whether batches of ours are with peers.
+    fn awaits_mail(&self) -> bool {
+        self.peers.iter().flatten().any(Peer::awaits_answer)
     }
 
     fn has_mail(&self) -> bool {
@@ -655,6 +684,7 @@ impl Executor {
     /// Bytes have arrived.
     #[inline]
     fn input(&mut self, index: u32, received: Received) {
+        self.receives += 1;
         self.observed.totals.input_bytes += received.bytes().len() as u64;
         let connection = self.seats[index as usize].connection.as_mut().expect("checked by the caller");
         connection.info.net_in += received.bytes().len() as u64;
@@ -1288,6 +1318,7 @@ impl Executor {
         let fd = connection.socket.as_raw_fd();
         let entry = sending.prepare(fd).user_data(user_data(Operation::Send, connection.generation, index));
         connection.operations += 1;
+        self.sends_queued += 1;
         // SAFETY: the bytes, the vector and the header lie in `sending`, which is boxed in the connection and is neither changed nor
         // dropped before the completion: a connection is freed only when it has no operation in the ring.
         unsafe { self.ring.push(entry) }

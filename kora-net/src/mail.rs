@@ -317,6 +317,12 @@ impl Peer {
         self.from.pop().ok()
     }
 
+    /// Whether a batch of ours has not come back.
+    #[inline]
+    pub fn awaits_answer(&self) -> bool {
+        self.credits < BATCH_CREDITS
+    }
+
     /// Whether mail is waiting.
     pub fn has_mail(&self) -> bool {
         !self.from.is_empty()

@@ -105,6 +105,19 @@ pub struct SocketRing {
     wake_counter: Box<u64>,
     /// What the kernel offers, for the line at start.
     features: String,
+    /// The kernel can wait for several completions up to a short time, then for one (Linux 6.12).
+    min_wait: bool,
+}
+
+/// How an executor sleeps in its ring.
+#[derive(Debug, Clone, Copy)]
+pub struct Sleep {
+    /// Wake at the latest after this time.
+    pub time: Duration,
+    /// Until `gather_us` have passed, wake only when this many completions are there; from then on when there is one.
+    pub gather: usize,
+    /// See `gather`; microseconds.
+    pub gather_us: u32,
 }
 
 impl SocketRing {
@@ -141,6 +154,10 @@ impl SocketRing {
         if ring.params().is_feature_recvsend_bundle() {
             features.push("kernel_bundles");
         }
+        let min_wait = ring.params().is_feature_min_timeout();
+        if min_wait {
+            features.push("min_wait");
+        }
         let count = sizes.buffers as usize;
         let buffer_ring = Mapping::new(count * std::mem::size_of::<types::BufRingEntry>())?;
         let buffers = Rc::new(Mapping::new(count * sizes.buffer_len)?);
@@ -164,6 +181,7 @@ impl SocketRing {
             tail: 0,
             wake_counter: Box::new(0),
             features: features.join(","),
+            min_wait,
         };
         for id in 0..sizes.buffers {
             this.recycle_unused(id);
@@ -284,15 +302,22 @@ impl SocketRing {
     ///
     /// # Errors
     /// Those of io_uring_enter that are not part of normal life (time-out, interruption and a full completion queue are).
-    pub fn enter(&mut self, wait: Option<Duration>) -> io::Result<()> {
+    pub fn enter(&mut self, wait: Option<Sleep>) -> io::Result<()> {
         loop {
             self.drain_backlog();
             let last = self.backlog.is_empty();
             let ready = !self.ring.completion().is_empty();
             let result = match wait {
-                Some(time) if last && !ready => {
-                    let time = types::Timespec::from(time);
-                    self.ring.submitter().submit_with_args(1, &types::SubmitArgs::new().timespec(&time))
+                Some(sleep) if last && !ready => {
+                    let time = types::Timespec::from(sleep.time);
+                    let args = types::SubmitArgs::new().timespec(&time);
+                    if self.min_wait && sleep.gather > 1 {
+                        self.ring
+                            .submitter()
+                            .submit_with_args(sleep.gather, &args.min_wait_usec(sleep.gather_us))
+                    } else {
+                        self.ring.submitter().submit_with_args(1, &args)
+                    }
                 }
                 _ => {
                     let queue = self.ring.submission();
