@@ -358,3 +358,7 @@ pub fn mesh(count: usize) -> Vec<Vec<Option<Peer>>> {
         .map(|(out, back)| out.into_iter().zip(back).map(peer).collect())
         .collect()
 }
+
+#[cfg(test)]
+#[path = "mail/tests.rs"]
+mod tests;

@@ -107,15 +107,10 @@ impl TestServer {
 
     /// Waits until this many clients are connected, the asking one included.
     pub fn await_clients(&self, asking: &mut Client, expected: usize) {
-        let start = Instant::now();
-        loop {
-            let info = String::from_utf8(asking.command(&[b"INFO", b"clients"])).unwrap();
+        asking.until("INFO clients", |info| {
             let count = info.lines().find_map(|line| line.strip_prefix("connected_clients:")).unwrap();
-            if count.trim().parse::<usize>().unwrap() == expected {
-                return;
-            }
-            assert!(start.elapsed() < PATIENCE, "{count} clients instead of {expected}");
-        }
+            count.trim().parse::<usize>().unwrap() == expected
+        });
     }
 }
 
@@ -157,6 +152,18 @@ impl Client {
     pub fn line(&mut self, line: &str) -> String {
         let argv: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
         String::from_utf8(self.command(&argv)).unwrap()
+    }
+
+    /// Repeats a command until its reply is as wanted.
+    pub fn until(&mut self, line: &str, wanted: impl Fn(&str) -> bool) {
+        let start = Instant::now();
+        loop {
+            let reply = self.line(line);
+            if wanted(&reply) {
+                return;
+            }
+            assert!(start.elapsed() < PATIENCE, "{line} still says {reply}");
+        }
     }
 
     /// The next reply, encoded.
