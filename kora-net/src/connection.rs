@@ -9,10 +9,12 @@
 //! A reply that is ready goes straight to `out`. Once a command has been sent to another executor, what follows is written to `tail`, and each
 //! pending reply remembers how much of `tail` belongs behind it; answers are put in front of their part of the tail as they arrive.
 
-use crate::limits::{IOVECS_MAX, SEND_LEN_MAX};
+use crate::limits::{IOVECS_MAX, POOL_BUFFER_LEN_MAX, SEND_LEN_MAX};
 use crate::resp::encode::Output;
-use crate::resp::parse::Parser;
+use crate::resp::parse::{ParseLimits, Parser, Step};
+use bytes::Bytes;
 use io_uring::{opcode, squeue, types};
+use kora_engine::limits::INLINE_VALUE_MAX;
 use kora_engine::reply::Protocol;
 use std::collections::VecDeque;
 use std::os::fd::{OwnedFd, RawFd};
@@ -54,11 +56,112 @@ impl Stalled {
 }
 
 /// Input that is not executed yet: an unfinished frame, or commands whose turn has not come.
+#[derive(Default)]
 pub struct Partial {
-    /// The bytes, from the start of the first unfinished frame.
-    pub bytes: Vec<u8>,
+    bytes: Vec<u8>,
+    /// Where in `bytes` the first frame that is not executed begins: what lies before is removed only now and then, so that a long
+    /// pipeline is not moved once per turn.
+    start: usize,
     /// The parser's state within that frame.
     pub parser: Parser,
+}
+
+impl Partial {
+    /// Input that starts at a frame, and the parser's state within it.
+    pub fn new(bytes: Vec<u8>, parser: Parser) -> Partial {
+        Partial { bytes, start: 0, parser }
+    }
+
+    /// From the start of the first frame that is not executed.
+    #[inline]
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes[self.start..]
+    }
+
+    /// How many bytes that is.
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.bytes.len() - self.start
+    }
+
+    /// Whether everything is executed.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Memory held, bytes.
+    #[inline]
+    pub fn capacity(&self) -> usize {
+        self.bytes.capacity()
+    }
+
+    /// Takes more input.
+    pub fn add(&mut self, more: &[u8]) {
+        if self.bytes.len() + more.len() > self.bytes.capacity() {
+            self.bytes.drain(..self.start);
+            self.start = 0;
+            self.grow(self.bytes.len() + more.len());
+        }
+        self.bytes.extend_from_slice(more);
+    }
+
+    /// Makes room for `least` bytes: twice as much as there was, but not much past the end of the argument that is being read, so that a
+    /// large value nearly fills its buffer and can be kept without a copy. Never by less than a quarter: the cost of a frame stays
+    /// linear in its length, however many arguments it has.
+    fn grow(&mut self, least: usize) {
+        /// Buffers from this size on grow by a quarter where no end is known.
+        const LARGE: usize = 64 * 1024;
+        let (len, capacity) = (self.bytes.len(), self.bytes.capacity());
+        let needed = self.parser.needed();
+        let target = if needed > least {
+            needed.max(capacity + capacity / 4).min(capacity * 2)
+        } else if capacity >= LARGE {
+            capacity + capacity / 4
+        } else {
+            capacity * 2
+        };
+        self.bytes.reserve_exact(target.max(least).saturating_sub(len));
+    }
+
+    /// The first `n` bytes are executed.
+    pub fn consume(&mut self, n: usize) {
+        self.start += n;
+        if self.start == self.bytes.len() {
+            self.bytes.clear();
+            self.start = 0;
+        } else if self.start > self.bytes.len() / 2 {
+            self.bytes.drain(..self.start);
+            self.start = 0;
+        }
+    }
+
+    /// All bytes as refcounted memory, if they begin with a large frame that has just become whole: its large argument can then be kept
+    /// without a copy. The parser is at the start of the frame again afterwards.
+    pub fn take_large_frame(&mut self, parser: &mut Parser, limits: &ParseLimits) -> Option<Bytes> {
+        if self.len() <= INLINE_VALUE_MAX || parser.at_start() {
+            return None;
+        }
+        let large = match parser.parse(self.bytes(), limits) {
+            Ok(Step::Incomplete) => return None,
+            Ok(Step::Frame(len)) => len > INLINE_VALUE_MAX && !parser.is_inline(),
+            // Found again, and answered, when it is executed.
+            Err(_) => false,
+        };
+        parser.reset();
+        if !large {
+            return None;
+        }
+        let bytes = std::mem::take(&mut self.bytes);
+        let start = std::mem::take(&mut self.start);
+        let used = bytes.len() - start;
+        // Memory that would be kept for nothing is worth a copy.
+        Some(if bytes.capacity() - used > used / 4 {
+            Bytes::copy_from_slice(&bytes[start..])
+        } else {
+            Bytes::from(bytes).slice(start..)
+        })
+    }
 }
 
 /// A reply that is awaited from elsewhere.
@@ -204,6 +307,10 @@ pub struct Connection {
     pub out: Output,
     /// Replies behind pending ones.
     pub tail: Output,
+    /// How much of `tail` has moved to `out` already: bytes, and spliced values.
+    pub tail_start: (usize, usize),
+    /// How many replies have left `pending` since the moved part of `tail` was removed.
+    pub tail_popped: usize,
     /// Replies awaited, oldest first.
     pub pending: VecDeque<Pending>,
     /// Sequence number of the first of `pending`.
@@ -265,8 +372,7 @@ impl Connection {
         } else {
             write(&mut self.out);
         }
-        let mut moved = (0, 0);
-        self.move_tail(&mut moved);
+        self.move_tail();
         while let Some(Pending { reply: Some(_), .. }) = self.pending.front() {
             let front = self.pending.front_mut().expect("just seen");
             let discard = front.discard;
@@ -274,11 +380,19 @@ impl Connection {
             if !discard {
                 self.out.append(&mut reply);
             }
-            self.move_tail(&mut moved);
+            self.move_tail();
         }
         if self.pending.is_empty() {
+            if self.tail.buf.capacity() > POOL_BUFFER_LEN_MAX {
+                self.tail = Output::default();
+            }
             self.tail.clear();
-        } else if moved.0 > 0 || moved.1 > 0 {
+            self.tail_start = (0, 0);
+            self.tail_popped = 0;
+        } else if self.tail_popped >= self.pending.len() && self.tail_start != (0, 0) {
+            // Not each time: a pipeline with thousands of replies awaited would move its tail thousands of times.
+            let moved = std::mem::take(&mut self.tail_start);
+            self.tail_popped = 0;
             self.tail.cut_front(moved);
             for pending in &mut self.pending {
                 pending.tail_end.0 -= moved.0;
@@ -288,11 +402,12 @@ impl Connection {
     }
 
     /// Removes the first pending entry and moves its part of the tail to `out`.
-    fn move_tail(&mut self, moved: &mut (usize, usize)) {
+    fn move_tail(&mut self) {
         let pending = self.pending.pop_front().expect("called for the front");
         self.first_pending = self.first_pending.wrapping_add(1);
-        self.out.append_part(&self.tail, *moved, pending.tail_end);
-        *moved = pending.tail_end;
+        self.tail_popped += 1;
+        self.out.append_part(&self.tail, self.tail_start, pending.tail_end);
+        self.tail_start = pending.tail_end;
     }
 
     /// Whether the replies that are missing come from other executors' next turns, and not from work that may take long.
@@ -305,12 +420,13 @@ impl Connection {
     pub fn output_len(&self) -> usize {
         let sending = self.sending.as_ref().map_or(0, |s| s.output.len() - s.sent);
         let early: usize = self.pending.iter().filter_map(|p| p.reply.as_ref()).map(Output::len).sum();
-        self.out.len() + self.tail.len() + sending + early
+        let tail = self.tail.len() - self.tail.len_before(self.tail_start);
+        self.out.len() + tail + sending + early
     }
 
     /// Bytes of input that were not executed.
     pub fn input_len(&self) -> usize {
-        self.partial.as_ref().map_or(0, |p| p.bytes.len())
+        self.partial.as_ref().map_or(0, |p| p.len())
     }
 
     /// Whether nothing is left to be done for its past commands.
@@ -318,3 +434,7 @@ impl Connection {
         self.pending.is_empty() && self.out.is_empty() && self.sending.is_none()
     }
 }
+
+#[cfg(test)]
+#[path = "connection/tests.rs"]
+mod tests;

@@ -188,6 +188,7 @@ impl Executor {
             return true;
         }
         self.connection(index).stalled.peer = Some(shard);
+        self.waiting[shard as usize].push(index);
         false
     }
 

@@ -187,6 +187,8 @@ pub struct Executor {
     free_calls: Vec<u32>,
     slices: VecDeque<Slice>,
     ready: VecDeque<u32>,
+    /// For each peer the connections that wait until more may be sent there.
+    pub(crate) waiting: Vec<Vec<u32>>,
     dirty: Vec<u32>,
     completions: Vec<Completion>,
     parser: Parser,
@@ -271,6 +273,7 @@ impl Executor {
             free_calls: Vec::new(),
             slices: VecDeque::new(),
             ready: VecDeque::new(),
+            waiting: vec![Vec::new(); count as usize],
             dirty: Vec::new(),
             completions: Vec::with_capacity(256),
             parser: Parser::default(),
@@ -526,6 +529,8 @@ impl Executor {
             partial: None,
             out: Output::default(),
             tail: Output::default(),
+            tail_start: (0, 0),
+            tail_popped: 0,
             pending: VecDeque::new(),
             first_pending: 0,
             sending: None,
@@ -711,7 +716,7 @@ impl Executor {
         } else {
             let connection = self.connection(index);
             if !connection.closing {
-                connection.partial = Some(Box::new(Partial { bytes: rest.to_vec(), parser }));
+                connection.partial = Some(Box::new(Partial::new(rest.to_vec(), parser)));
                 self.requeue(index);
             }
         }
@@ -722,20 +727,9 @@ impl Executor {
     fn add_input(&mut self, index: u32, received: &Received) {
         let limit = self.settings.query_buffer_limit as usize;
         let connection = self.connection(index);
-        let partial = connection
-            .partial
-            .get_or_insert_with(|| Box::new(Partial { bytes: Vec::new(), parser: Parser::default() }));
-        let bytes = received.bytes();
-        let (len, needed) = (partial.bytes.len(), partial.parser.needed());
-        if len + bytes.len() > partial.bytes.capacity() {
-            // Doubling, but not past the end of the argument that is being read: a large value then fills its buffer exactly
-            // and can be kept without a copy.
-            let double = (partial.bytes.capacity() * 2).max(len + bytes.len());
-            let target = if needed > len + bytes.len() { double.min(needed) } else { double };
-            partial.bytes.reserve_exact(target - len);
-        }
-        partial.bytes.extend_from_slice(bytes);
-        if partial.bytes.len() > limit {
+        let partial = connection.partial.get_or_insert_with(Box::default);
+        partial.add(received.bytes());
+        if partial.len() > limit {
             self.observed.query_limit_disconnections += 1;
             tracing::warn!(
                 client = %self.connection(index).info.addr,
@@ -758,43 +752,32 @@ impl Executor {
         if connection.stalled.any() || connection.dead || connection.closing {
             return;
         }
-        let Some(partial) = connection.partial.take() else {
+        let Some(mut partial) = connection.partial.take() else {
             if connection.at_end {
                 connection.closing = true;
                 self.mark_dirty(index);
             }
             return;
         };
-        let Partial { bytes, mut parser } = *partial;
-        // A frame that holds a large value becomes refcounted memory; others stay a plain buffer.
-        let large = parser.needed().max(bytes.len()) > kora_engine::limits::INLINE_VALUE_MAX * 2;
-        let rest = if large && bytes.len() >= parser.needed() && parser.needed() > 0 {
-            let spare = bytes.capacity() - bytes.len();
-            let bytes =
-                if spare > bytes.len() / 4 { Bytes::copy_from_slice(&bytes) } else { Bytes::from(bytes) };
-            let consumed = self.execute_all(index, &bytes, &mut parser, Some(&bytes));
-            if consumed == 0 {
-                // The frame is not whole: back to a buffer that can grow, without a copy where possible.
-                Vec::from(bytes)
-            } else {
-                bytes[consumed..].to_vec()
+        let limits = ParseLimits { authenticated: connection.authenticated, ..self.limits };
+        let mut parser = std::mem::take(&mut partial.parser);
+        match partial.take_large_frame(&mut parser, &limits) {
+            Some(bytes) => {
+                let consumed = self.execute_all(index, &bytes, &mut parser, Some(&bytes));
+                partial.add(&bytes[consumed..]);
             }
-        } else {
-            let consumed = self.execute_all(index, &bytes, &mut parser, None);
-            let mut bytes = bytes;
-            if consumed == bytes.len() {
-                bytes.clear();
-            } else if consumed > 0 {
-                bytes.drain(..consumed);
+            None => {
+                let consumed = self.execute_all(index, partial.bytes(), &mut parser, None);
+                partial.consume(consumed);
             }
-            bytes
-        };
+        }
+        partial.parser = parser;
         let Some(connection) = self.seats[index as usize].connection.as_mut() else { return };
         if connection.closing || connection.dead {
             return;
         }
-        if !rest.is_empty() {
-            connection.partial = Some(Box::new(Partial { bytes: rest, parser }));
+        if !partial.is_empty() {
+            connection.partial = Some(partial);
             self.requeue(index);
         }
         let connection = self.connection(index);
@@ -1060,7 +1043,8 @@ impl Executor {
         }
         self.peers[from].as_mut().expect("it has answered").retire(batch);
         // Connections that waited for room go on.
-        for index in 0..self.seats.len() as u32 {
+        let mut waiting = std::mem::take(&mut self.waiting[from]);
+        for index in waiting.drain(..) {
             if let Some(connection) = self.seats[index as usize].connection.as_mut() {
                 if connection.stalled.peer == Some(from as u16) {
                     connection.stalled.peer = None;
@@ -1068,6 +1052,8 @@ impl Executor {
                 }
             }
         }
+        // Nothing is executed above, so nobody has begun to wait.
+        self.waiting[from] = waiting;
     }
 
     /// Gives a reply to whoever waits for it.
@@ -1415,6 +1401,10 @@ impl Executor {
         let busy = self.shard.keys.any_expires() || self.process.paused_until_ms.load(Ordering::Relaxed) != 0;
         let interval = if busy { 1000 / hz } else { PARK_MAX.as_millis() as u64 };
         self.next_tick_ms = self.now + interval.max(1);
+        let paused_until = self.process.paused_until_ms.load(Ordering::Relaxed);
+        if paused_until > self.now {
+            self.next_tick_ms = self.next_tick_ms.min(paused_until);
+        }
     }
 
     /// Closes connections that have been idle for longer than `timeout`, and those too long above the soft limit.
@@ -1438,7 +1428,6 @@ impl Executor {
     pub(crate) fn end_pause(&mut self) {
         let until = self.process.paused_until_ms.load(Ordering::Relaxed);
         if until != 0 && self.now < until {
-            self.next_tick_ms = self.next_tick_ms.min(until);
             return;
         }
         for index in 0..self.seats.len() as u32 {

@@ -267,7 +267,7 @@ fn subject<'a>(executor: &Executor, connection: &'a Connection) -> Subject<'a> {
 /// What CLIENT LIST prints of a connection.
 fn line_of(executor: &Executor, connection: &Connection) -> ClientLine {
     let info = &connection.info;
-    let input = connection.partial.as_ref().map(|partial| &partial.bytes);
+    let input = connection.partial.as_ref();
     let outputs = [&connection.out, &connection.tail];
     let sending = connection.sending.as_ref().map(|sending| &sending.output);
     let outputs = || outputs.into_iter().chain(sending);
@@ -284,8 +284,8 @@ fn line_of(executor: &Executor, connection: &Connection) -> ClientLine {
         no_evict: info.no_evict,
         no_touch: !connection.touch,
         db: connection.db,
-        query_len: input.map_or(0, Vec::len),
-        query_free: input.map_or(0, |bytes| bytes.capacity() - bytes.len()),
+        query_len: input.map_or(0, |partial| partial.len()),
+        query_free: input.map_or(0, |partial| partial.capacity() - partial.len()),
         output_len: connection.output_len(),
         output_capacity: outputs().map(|output| output.buf.capacity()).sum(),
         output_values: outputs().map(|output| output.shared.len()).sum(),
@@ -311,7 +311,7 @@ fn connection_memory(connection: &Connection) -> usize {
 
 /// Memory of a connection, buffers included.
 pub(super) fn memory(connection: &Connection) -> usize {
-    let input = connection.partial.as_ref().map_or(0, |partial| partial.bytes.capacity());
+    let input = connection.partial.as_ref().map_or(0, |partial| partial.capacity());
     let sending = connection.sending.as_ref().map_or(0, |sending| sending.output.buf.capacity());
     connection_memory(connection)
         + input

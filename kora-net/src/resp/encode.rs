@@ -73,6 +73,11 @@ impl Output {
         }
     }
 
+    /// Bytes before a position.
+    pub fn len_before(&self, to: (usize, usize)) -> usize {
+        to.0 + self.shared[..to.1].iter().map(|(_, bytes)| bytes.len()).sum::<usize>()
+    }
+
     /// The contiguous pieces in the order in which they are sent; some may be empty.
     pub fn pieces(&self) -> impl Iterator<Item = &[u8]> {
         let starts = std::iter::once(0).chain(self.shared.iter().map(|(at, _)| *at));
