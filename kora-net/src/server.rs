@@ -106,6 +106,11 @@ impl Server {
         move || process.stop()
     }
 
+    #[cfg(test)]
+    pub(crate) fn process(&self) -> &Process {
+        &self.process
+    }
+
     /// Waits for the end.
     ///
     /// # Errors

@@ -146,7 +146,12 @@ fn clients_that_vanish_while_hops_are_pending_leave_nothing_behind() {
 #[test]
 fn a_stopping_server_neither_accepts_nor_breaks_off() {
     for executors in [1, 2] {
-        let server = TestServer::start(executors);
+        // Only the accept of a TCP listener ends when it is shut down.
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let server = TestServer::with(executors, |options| {
+            options.bind = vec![[127, 0, 0, 1].into()];
+            options.port = port;
+        });
         let mut slow = server.client();
         let value = pattern(7, 4 << 20);
         assert_eq!(slow.command(&[b"SET", b"k", &value]), b"+OK\r\n");
@@ -167,6 +172,7 @@ fn a_stopping_server_neither_accepts_nor_breaks_off() {
         for _ in 0..100 {
             assert_eq!(other.line("PING"), "+PONG\r\n");
             drop(server.try_client());
+            drop(std::net::TcpStream::connect(("127.0.0.1", port)));
         }
         assert!(server.try_client().is_err(), "nobody listens any more");
         for _ in 0..3 {

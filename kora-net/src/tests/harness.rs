@@ -105,12 +105,10 @@ impl TestServer {
         self.server.take().expect("runs").join().expect("every executor ends well");
     }
 
-    /// Waits until this many clients are connected, the asking one included.
+    /// Waits until this many clients have a seat, the asking one included.
     pub fn await_clients(&self, asking: &mut Client, expected: usize) {
-        asking.until("INFO clients", |info| {
-            let count = info.lines().find_map(|line| line.strip_prefix("connected_clients:")).unwrap();
-            count.trim().parse::<usize>().unwrap() == expected
-        });
+        let process = self.server.as_ref().expect("runs").process();
+        asking.until("PING", |_| process.clients.load(Ordering::Relaxed) == expected);
     }
 }
 
