@@ -263,7 +263,7 @@ impl Server {
             Some((at, time)) if at == number => std::thread::sleep(time),
             _ => {}
         }
-        if self.behaviour.error_every.is_some_and(|every| (number + 1) % every == 0) {
+        if self.behaviour.error_every.is_some_and(|every| (number + 1).is_multiple_of(every)) {
             output.extend_from_slice(b"-ERR told to fail\r\n");
             return true;
         }

@@ -162,7 +162,7 @@ mod tests {
             };
             let (name, attributes) = tag.split_once(' ').unwrap_or((tag, ""));
             let quotes: Vec<&str> = attributes.split('"').collect();
-            if quotes.len() % 2 == 0 || !quotes[quotes.len() - 1].is_empty() {
+            if quotes.len().is_multiple_of(2) || !quotes[quotes.len() - 1].is_empty() {
                 return Err(format!("an attribute that is not quoted in <{tag}>"));
             }
             let mut names: Vec<&str> = quotes.iter().step_by(2).map(|n| n.trim()).collect();
