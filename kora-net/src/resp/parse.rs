@@ -145,6 +145,11 @@ impl Parser {
         self.spans.iter().map(move |span| &from[span.start..span.end])
     }
 
+    /// Length of the longest argument found so far.
+    pub fn longest_argument(&self) -> usize {
+        self.spans.iter().map(|span| span.len()).max().unwrap_or(0)
+    }
+
     /// How long the frame will be at least, counted from its start: the end of the argument that is being read.
     /// A receiver may make room for it.
     pub fn needed(&self) -> usize {
@@ -220,7 +225,7 @@ impl Parser {
             Some(b'$') => {}
             Some(&other) => {
                 // Redis looks at the byte only when the line is whole.
-                return match self.read_number(frame, self.position + 1, ProtocolError::TooBigBulkCount)? {
+                return match self.read_number_slowly(frame, self.position, ProtocolError::TooBigBulkCount)? {
                     None => Ok(None),
                     Some(_) => Err(ProtocolError::ExpectedDollar(other)),
                 };
@@ -363,6 +368,7 @@ mod tests {
             (&b"*100000000000\r\n"[..], "ERR Protocol error: invalid multibulk length"),
             (b"*abc\r\n", "ERR Protocol error: invalid multibulk length"),
             (b"*1\r\n*1\r\n", "ERR Protocol error: expected '$', got '*'"),
+            (b"*1\r\n\r\n", "ERR Protocol error: expected '$', got '\r'"),
             (b"*1\r\n$-1\r\n", "ERR Protocol error: invalid bulk length"),
             (b"*1\r\n$99999999999\r\n", "ERR Protocol error: invalid bulk length"),
             (b"*1\r\n$9223372036854775808\r\n", "ERR Protocol error: invalid bulk length"),
