@@ -337,7 +337,11 @@ impl Executor {
         let since = self.clock.delta_as_nanos(self.last_turn_start, turn_start);
         self.last_turn_start = turn_start;
         let commands = self.observed.totals.commands;
-        self.arrivals.turn(std::mem::take(&mut self.receives), commands.saturating_sub(self.last_turn_commands), since);
+        self.arrivals.turn(
+            std::mem::take(&mut self.receives),
+            commands.saturating_sub(self.last_turn_commands),
+            since,
+        );
         self.last_turn_commands = commands;
         self.receive_mail();
         for _ in 0..self.ready.len() {

@@ -145,11 +145,6 @@ impl Parser {
         self.spans.iter().map(move |span| &from[span.start..span.end])
     }
 
-    /// Length of the longest argument found so far.
-    pub fn longest_argument(&self) -> usize {
-        self.spans.iter().map(|span| span.len()).max().unwrap_or(0)
-    }
-
     /// How long the frame will be at least, counted from its start: the end of the argument that is being read.
     /// A receiver may make room for it.
     pub fn needed(&self) -> usize {
