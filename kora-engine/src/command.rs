@@ -543,9 +543,10 @@ fn unknown_command(argv: &[&[u8]]) -> Error {
     Error::owned(text)
 }
 
-/// What an error quotes of an argument.
+/// What an error quotes of an argument: at most `limit` bytes, and nothing from a NUL on, as in Redis.
 fn quotable(arg: &[u8], limit: usize) -> &[u8] {
-    &arg[..arg.len().min(limit)]
+    let shown = &arg[..arg.len().min(limit)];
+    shown.split(|&b| b == 0).next().expect("split gives one")
 }
 
 /// The command table, joined from the families on first use.
