@@ -2,12 +2,12 @@
 
 use crate::options::Options;
 use socket2::{Domain, Protocol, SockAddr, Socket, TcpKeepalive, Type};
-use std::io;
-use std::net::SocketAddr;
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A socket could not be opened; the text names the address and the remedy.
 #[derive(Debug, thiserror::Error)]
@@ -62,7 +62,36 @@ pub fn tcp(address: SocketAddr, options: &Options, setting: &'static str) -> Res
         socket.listen(options.tcp_backlog.min(i32::MAX as u32) as i32)?;
         Ok(socket)
     };
-    open().map(OwnedFd::from).map_err(|error| failed(address, setting, error))
+    let deadline = Instant::now() + GONE_TIME_MAX;
+    loop {
+        match open() {
+            Ok(socket) => return Ok(socket.into()),
+            Err(error)
+                if error.kind() == io::ErrorKind::AddrInUse
+                    && Instant::now() < deadline
+                    && !answers(address) =>
+            {
+                std::thread::sleep(GONE_TIME_MAX / 100);
+            }
+            Err(error) => return Err(failed(address, setting, error)),
+        }
+    }
+}
+
+/// How long the listener of a process that was killed may outlive it: the kernel takes its io_uring apart after the process
+/// is gone, and the accept in it holds the socket.
+const GONE_TIME_MAX: Duration = Duration::from_secs(2);
+
+/// Whether somebody is alive at an address that is in use. A connection alone does not tell: the kernel makes it for a dead listener too.
+fn answers(address: SocketAddr) -> bool {
+    const WAIT: Duration = Duration::from_millis(200);
+    let ask = || -> io::Result<usize> {
+        let mut stream = TcpStream::connect_timeout(&address, WAIT)?;
+        stream.set_read_timeout(Some(WAIT))?;
+        stream.write_all(b"PING\r\n")?;
+        stream.read(&mut [0; 64])
+    };
+    ask().is_ok_and(|len| len > 0)
 }
 
 /// Changes the keep-alive of a listener, and so of what it will accept.
