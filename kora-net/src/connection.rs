@@ -192,6 +192,8 @@ pub struct Sending {
     pub output: Output,
     /// How many of them are gone.
     pub sent: usize,
+    /// The socket did not take all at the first attempt: the operation now waits until it does.
+    pub patient: bool,
     /// What the kernel is told when there is more than one piece.
     pub iovecs: Vec<libc::iovec>,
     /// The message header that points to them.
@@ -203,13 +205,13 @@ impl Sending {
     pub fn new(output: Output) -> Sending {
         // SAFETY: all-zero is a valid (empty) message header.
         let message = unsafe { std::mem::zeroed() };
-        Sending { output, sent: 0, iovecs: Vec::new(), message }
+        Sending { output, sent: 0, patient: false, iovecs: Vec::new(), message }
     }
 
     /// The operation that sends what is left. It points into `self`, which must stay in place until it completes.
     pub fn prepare(&mut self, fd: RawFd) -> squeue::Entry {
-        // MSG_WAITALL: the kernel itself goes on after a short send.
-        let flags = libc::MSG_NOSIGNAL | libc::MSG_WAITALL;
+        // The first attempt ends at once, with what the socket takes; if that is not all, the next one is the kernel's to finish.
+        let flags = libc::MSG_NOSIGNAL | if self.patient { libc::MSG_WAITALL } else { libc::MSG_DONTWAIT };
         if self.output.shared.is_empty() {
             let rest = &self.output.buf[self.sent..];
             return opcode::Send::new(types::Fd(fd), rest.as_ptr(), rest.len().min(SEND_LEN_MAX) as u32)

@@ -10,7 +10,6 @@
 //! The executor runs as the main task of a glommio `LocalExecutor` and sleeps in its own socket ring. Without file I/O glommio has nothing to
 //! do and does not get the core back: its loop may park with runnable tasks (see `PREEMPT_TIMER`).
 
-use crate::arrivals::Arrivals;
 use crate::connection::{ClientInfo, Connection, Entrance, Partial, Sending};
 use crate::coordinate::{Hub, QueuedCall, ResultSlot, Task};
 use crate::dispatch::{Asker, Started};
@@ -195,16 +194,8 @@ pub struct Executor {
     /// Arguments of the frames that are parsed ahead; kept for its memory.
     spans: Vec<Range<usize>>,
     pool: Vec<Vec<u8>>,
-    /// How densely requests arrive.
-    arrivals: Arrivals,
-    /// Receive completions in this turn.
-    receives: u32,
-    /// Sends queued since the last submit.
+    /// Sends queued since the last submit that complete while they are submitted.
     sends_queued: usize,
-    /// Commands executed until the last turn.
-    last_turn_commands: u64,
-    /// Clock reading at the start of the last turn.
-    last_turn_start: u64,
     next_tick_ms: u64,
     next_second_ms: u64,
     background_due: bool,
@@ -279,11 +270,7 @@ impl Executor {
             parser: Parser::default(),
             spans: Vec::new(),
             pool: Vec::new(),
-            arrivals: Arrivals::default(),
-            receives: 0,
             sends_queued: 0,
-            last_turn_commands: 0,
-            last_turn_start: 0,
             next_tick_ms: now,
             next_second_ms: now,
             background_due: false,
@@ -324,9 +311,9 @@ impl Executor {
     /// `None` when there is work left.
     fn turn(&mut self) -> io::Result<Option<Duration>> {
         self.observed.turns += 1;
+        self.sends_queued = 0;
         self.now = now_ms();
         self.last_tick = self.clock.raw();
-        let turn_start = self.last_tick;
         let mut completions = std::mem::take(&mut self.completions);
         self.ring.reap(&mut completions);
         for completion in completions.drain(..) {
@@ -334,15 +321,6 @@ impl Executor {
         }
         self.completions = completions;
         self.ring.publish_recycled();
-        let since = self.clock.delta_as_nanos(self.last_turn_start, turn_start);
-        self.last_turn_start = turn_start;
-        let commands = self.observed.totals.commands;
-        self.arrivals.turn(
-            std::mem::take(&mut self.receives),
-            commands.saturating_sub(self.last_turn_commands),
-            since,
-        );
-        self.last_turn_commands = commands;
         self.receive_mail();
         for _ in 0..self.ready.len() {
             let index = self.ready.pop_front().expect("counted");
@@ -368,11 +346,9 @@ impl Executor {
         let Some(wait) = wait else {
             if self.process.phase() != Phase::Running {
                 // What is left is in the hands of clients and peers: look again soon, without spinning.
-                return self.ring.enter(Some(Sleep {
-                    time: Duration::from_millis(1),
-                    gather: 1,
-                    gather_us: 0,
-                }));
+                return self
+                    .ring
+                    .enter(Some(Sleep { time: Duration::from_millis(1), certain: self.sends_queued }));
             }
             return self.ring.enter(None);
         };
@@ -394,7 +370,7 @@ impl Executor {
         let sleep = if self.has_mail() || self.process.phase() != Phase::Running {
             None
         } else {
-            Some(self.arrivals.sleep(wait, std::mem::take(&mut self.sends_queued), self.awaits_mail()))
+            Some(Sleep { time: wait, certain: self.sends_queued })
         };
         let result = self.ring.enter(sleep);
         doorbell.unpark();
@@ -415,11 +391,6 @@ impl Executor {
             self.ring.enter(None)?;
             std::hint::spin_loop();
         }
-    }
-
-    /// Whether batches of ours are with peers.
-    fn awaits_mail(&self) -> bool {
-        self.peers.iter().flatten().any(Peer::awaits_answer)
     }
 
     fn has_mail(&self) -> bool {
@@ -693,7 +664,6 @@ impl Executor {
     /// Bytes have arrived.
     #[inline]
     fn input(&mut self, index: u32, received: Received) {
-        self.receives += 1;
         self.observed.totals.input_bytes += received.bytes().len() as u64;
         let connection = self.seats[index as usize].connection.as_mut().expect("checked by the caller");
         connection.info.net_in += received.bytes().len() as u64;
@@ -1308,7 +1278,7 @@ impl Executor {
         let fd = connection.socket.as_raw_fd();
         let entry = sending.prepare(fd).user_data(user_data(Operation::Send, connection.generation, index));
         connection.operations += 1;
-        self.sends_queued += 1;
+        self.sends_queued += !sending.patient as usize;
         // SAFETY: the bytes, the vector and the header lie in `sending`, which is boxed in the connection and is neither changed nor
         // dropped before the completion: a connection is freed only when it has no operation in the ring.
         unsafe { self.ring.push(entry) }
@@ -1328,15 +1298,17 @@ impl Executor {
         sending.sent += result.max(0) as usize;
         connection.info.net_out += result.max(0) as u64;
         let complete = sending.sent == sending.output.len();
-        self.observed.totals.output_bytes += result.max(0) as u64;
         if !complete {
-            if !self.connection(index).dead {
+            sending.patient = true;
+            if !connection.dead {
                 self.continue_send(index);
             } else {
                 self.close_if_done(index);
             }
+            self.observed.totals.output_bytes += result.max(0) as u64;
             return;
         }
+        self.observed.totals.output_bytes += result.max(0) as u64;
         let connection = self.connection(index);
         let mut buffer = connection.sending.take().expect("just seen").output.buf;
         let more = !connection.out.is_empty() || connection.closing || connection.dead;

@@ -12,7 +12,6 @@
 //! | [`coordinate`] | async functions over several executors |
 //! | `commands` | connection, server and cluster commands |
 
-mod arrivals;
 mod commands;
 pub mod connection;
 pub mod coordinate;

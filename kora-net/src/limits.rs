@@ -28,15 +28,6 @@ pub const BATCH_CREDITS: usize = 4;
 /// Queue capacity of each ordered pair: all of one side's requests and all replies to the other's.
 pub const MESH_QUEUE_LEN: usize = BATCH_CREDITS * 2;
 
-/// How long an executor gathers requests before it wakes, microseconds, where they arrive densely.
-pub const GATHER_US: u32 = 20;
-/// Most completions that it gathers.
-pub const GATHER_MAX: usize = 16;
-/// Commands per receive from which nothing is gathered: such turns are full.
-pub const GATHER_PIPELINE_MAX: f64 = 4.0;
-/// How long the completions of its own sends may delay its next wake-up, microseconds.
-pub const SEND_GATHER_US: u32 = 500;
-
 /// Longest sleep of an executor in its socket ring; after it, periodic work and glommio get a look in.
 pub const PARK_MAX: Duration = Duration::from_secs(1);
 /// Segments of the table that background work visits per slice: tens of microseconds.

@@ -317,12 +317,6 @@ impl Peer {
         self.from.pop().ok()
     }
 
-    /// Whether a batch of ours has not come back.
-    #[inline]
-    pub fn awaits_answer(&self) -> bool {
-        self.credits < BATCH_CREDITS
-    }
-
     /// Whether mail is waiting.
     pub fn has_mail(&self) -> bool {
         !self.from.is_empty()

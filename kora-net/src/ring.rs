@@ -105,8 +105,6 @@ pub struct SocketRing {
     wake_counter: Box<u64>,
     /// What the kernel offers, for the line at start.
     features: String,
-    /// The kernel can wait for several completions up to a short time, then for one (Linux 6.12).
-    min_wait: bool,
 }
 
 /// How an executor sleeps in its ring.
@@ -114,10 +112,8 @@ pub struct SocketRing {
 pub struct Sleep {
     /// Wake at the latest after this time.
     pub time: Duration,
-    /// Until `gather_us` have passed, wake only when this many completions are there; from then on when there is one.
-    pub gather: usize,
-    /// See `gather`; microseconds.
-    pub gather_us: u32,
+    /// Completions that are certain to be there when everything is submitted: the executor sleeps until there is one more.
+    pub certain: usize,
 }
 
 impl SocketRing {
@@ -154,10 +150,6 @@ impl SocketRing {
         if ring.params().is_feature_recvsend_bundle() {
             features.push("kernel_bundles");
         }
-        let min_wait = ring.params().is_feature_min_timeout();
-        if min_wait {
-            features.push("min_wait");
-        }
         let count = sizes.buffers as usize;
         let buffer_ring = Mapping::new(count * std::mem::size_of::<types::BufRingEntry>())?;
         let buffers = Rc::new(Mapping::new(count * sizes.buffer_len)?);
@@ -181,7 +173,6 @@ impl SocketRing {
             tail: 0,
             wake_counter: Box::new(0),
             features: features.join(","),
-            min_wait,
         };
         for id in 0..sizes.buffers {
             this.recycle_unused(id);
@@ -311,13 +302,7 @@ impl SocketRing {
                 Some(sleep) if last && !ready => {
                     let time = types::Timespec::from(sleep.time);
                     let args = types::SubmitArgs::new().timespec(&time);
-                    if self.min_wait && sleep.gather > 1 {
-                        self.ring
-                            .submitter()
-                            .submit_with_args(sleep.gather, &args.min_wait_usec(sleep.gather_us))
-                    } else {
-                        self.ring.submitter().submit_with_args(1, &args)
-                    }
+                    self.ring.submitter().submit_with_args(sleep.certain + 1, &args)
                 }
                 _ => {
                     let queue = self.ring.submission();
