@@ -49,7 +49,13 @@ impl Executor {
     /// Executes one command of a connection. Its reply is written, or awaited from elsewhere, or the connection is stalled for
     /// a peer: then nothing has happened and the command is to be executed again.
     #[inline]
-    pub(crate) fn execute(&mut self, index: u32, argv: &[&[u8]], frame: Option<&Bytes>) {
+    pub(crate) fn execute(
+        &mut self,
+        index: u32,
+        argv: &[&[u8]],
+        frame: Option<&Bytes>,
+        second_argument: Option<Slot>,
+    ) {
         self.lend_buffer(index);
         self.mark_dirty(index);
         let command = match self.registry.resolve(argv) {
@@ -72,20 +78,33 @@ impl Executor {
         if unanswered {
             return self.execute_unanswered(index, command, argv, frame);
         }
-        self.route(index, command, argv, frame);
+        self.route(index, command, argv, frame, second_argument);
     }
 
-    /// Runs a command where it belongs.
+    /// Runs a command where it belongs. The slot of its second argument may be known already.
     #[inline]
-    fn route(&mut self, index: u32, command: &'static Command, argv: &[&[u8]], frame: Option<&Bytes>) {
+    fn route(
+        &mut self,
+        index: u32,
+        command: &'static Command,
+        argv: &[&[u8]],
+        frame: Option<&Bytes>,
+        second_argument: Option<Slot>,
+    ) {
         match command.spec.run {
             Run::Keys(_, spread) => {
                 let executor_port = self.connection(index).entrance == Entrance::Executor;
                 if self.count == 1 && !executor_port {
                     return self.run_here(index, command, argv, frame);
                 }
-                let owner = self.owner(command, argv);
-                if executor_port {
+                let one_key =
+                    spread == Spread::OneKey && command.spec.keys.first().is_some_and(|spec| spec.first == 1);
+                let owner = match second_argument {
+                    Some(slot) if one_key => Owner::One(slot.shard(self.count)),
+                    _ => self.owner(command, argv),
+                };
+                let own_key = one_key && matches!(owner, Owner::One(shard) if shard == self.id);
+                if executor_port && !own_key {
                     if let Err(error) = self.check_slots(index, command, argv) {
                         return self.reject(index, Some(command), argv, error);
                     }
@@ -433,7 +452,7 @@ impl Executor {
         let connection = self.connection(index);
         let pending = connection.pending.len();
         let kept = std::mem::take(connection.reply_output());
-        self.route(index, command, argv, frame);
+        self.route(index, command, argv, frame, None);
         let Some(connection) = self.try_connection(index) else { return };
         if pending == 0 {
             connection.out = kept;

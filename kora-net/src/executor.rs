@@ -73,6 +73,8 @@ struct ParsedFrame {
     end: usize,
     /// Where its arguments end in the list of spans.
     spans_end: usize,
+    /// The slot of its second argument, when there is more than one shard: nearly always that of its key.
+    slot: Option<Slot>,
 }
 
 /// A place for a connection.
@@ -806,7 +808,7 @@ impl Executor {
                     if !argv.is_empty() {
                         // The words of an inline command are copies: they do not lie in the input.
                         let frame_bytes = frame_bytes.filter(|_| !parser.is_inline());
-                        self.execute(index, &argv, frame_bytes);
+                        self.execute(index, &argv, frame_bytes, frame.slot);
                     }
                 }
                 first_span = frame.spans_end;
@@ -868,7 +870,7 @@ impl Executor {
                 Ok(Step::Frame(len)) => {
                     if parser.is_inline() {
                         if ahead.frames.is_empty() {
-                            ahead.frames.push(ParsedFrame { end: at + len, spans_end: 0 });
+                            ahead.frames.push(ParsedFrame { end: at + len, spans_end: 0, slot: None });
                         } else {
                             parser.reset();
                         }
@@ -878,19 +880,20 @@ impl Executor {
                     parser.spans_from(at, spans);
                     parser.reset();
                     at += len;
-                    ahead.frames.push(ParsedFrame { end: at, spans_end: spans.len() });
                     // The second argument is the key of nearly every command; of the others it is only wasted effort. Keys of other
                     // shards are looked for by their owners.
-                    if at < input.len() || !keys.is_empty() {
-                        if let Some(span) = spans.get(first + 1) {
-                            let bytes = &input[span.start..span.end];
-                            if self.count == 1 || Slot::of(bytes).shard(self.count) == self.id {
-                                let key = self.shard.keys.key(bytes);
-                                self.shard.keys.prefetch_slot(db, &key);
-                                keys.push(key);
-                            }
+                    let mut slot = None;
+                    if let Some(span) = spans.get(first + 1) {
+                        let bytes = &input[span.start..span.end];
+                        slot = (self.count > 1).then(|| Slot::of(bytes));
+                        let pipelined = at < input.len() || !keys.is_empty();
+                        if pipelined && slot.is_none_or(|slot| slot.shard(self.count) == self.id) {
+                            let key = self.shard.keys.key(bytes);
+                            self.shard.keys.prefetch_slot(db, &key);
+                            keys.push(key);
                         }
                     }
+                    ahead.frames.push(ParsedFrame { end: at, spans_end: spans.len(), slot });
                 }
                 Ok(Step::Incomplete) => {
                     ahead.incomplete = true;
