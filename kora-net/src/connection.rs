@@ -267,6 +267,26 @@ pub struct ClientInfo {
     pub commands: u64,
 }
 
+impl ClientInfo {
+    /// A client that has just connected and has said nothing of itself.
+    pub fn new(id: u64, addr: String, laddr: String, local: bool, created_ms: u64) -> ClientInfo {
+        ClientInfo {
+            id,
+            addr,
+            laddr,
+            local,
+            name: Vec::new(),
+            lib_name: Vec::new(),
+            lib_ver: Vec::new(),
+            created_ms,
+            no_evict: false,
+            net_in: 0,
+            net_out: 0,
+            commands: 0,
+        }
+    }
+}
+
 /// One connection.
 pub struct Connection {
     /// The socket.
@@ -330,6 +350,47 @@ pub struct Connection {
 }
 
 impl Connection {
+    /// A connection as it begins: RESP2, database 0, nothing received, nothing armed in the ring.
+    pub fn new(
+        socket: OwnedFd,
+        generation: u32,
+        entrance: Entrance,
+        authenticated: bool,
+        info: ClientInfo,
+    ) -> Connection {
+        Connection {
+            socket,
+            generation,
+            entrance,
+            protocol: Protocol::Resp2,
+            db: 0,
+            authenticated,
+            touch: true,
+            reply_mode: ReplyMode::On,
+            stalled: Stalled::default(),
+            closing: false,
+            dead: false,
+            receiving: false,
+            receive_paused: false,
+            at_end: false,
+            operations: 0,
+            dirty: false,
+            ready: false,
+            partial: None,
+            out: Output::default(),
+            tail: Output::default(),
+            tail_start: (0, 0),
+            tail_popped: 0,
+            pending: VecDeque::new(),
+            first_pending: 0,
+            sending: None,
+            soft_limit_since: None,
+            last_active_ms: info.created_ms,
+            last_command: None,
+            info: Box::new(info),
+        }
+    }
+
     /// The output to which the reply of the command in execution goes.
     #[inline]
     pub fn reply_output(&mut self) -> &mut Output {

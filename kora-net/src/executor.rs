@@ -484,52 +484,12 @@ impl Executor {
         let seat = &mut self.seats[index as usize];
         seat.generation = (seat.generation + 1) & 0xFF_FFFF;
         let generation = seat.generation;
-        let fd = socket.as_raw_fd();
-        seat.connection = Some(Box::new(Connection {
-            socket,
-            generation,
-            entrance,
-            protocol: Protocol::Resp2,
-            db: 0,
-            authenticated: self.settings.password.is_none(),
-            touch: true,
-            reply_mode: Default::default(),
-            stalled: Default::default(),
-            closing: false,
-            dead: false,
-            receiving: true,
-            receive_paused: false,
-            at_end: false,
-            operations: 1,
-            dirty: false,
-            ready: false,
-            partial: None,
-            out: Output::default(),
-            tail: Output::default(),
-            tail_start: (0, 0),
-            tail_popped: 0,
-            pending: VecDeque::new(),
-            first_pending: 0,
-            sending: None,
-            soft_limit_since: None,
-            last_active_ms: self.now,
-            last_command: None,
-            info: Box::new(ClientInfo {
-                id: self.process.next_client_id.fetch_add(1, Ordering::Relaxed),
-                addr,
-                laddr,
-                local: !foreign,
-                name: Vec::new(),
-                lib_name: Vec::new(),
-                lib_ver: Vec::new(),
-                created_ms: self.now,
-                no_evict: false,
-                net_in: 0,
-                net_out: 0,
-                commands: 0,
-            }),
-        }));
-        self.ring.recv_multi(fd, user_data(Operation::Receive, generation, index));
+        let id = self.process.next_client_id.fetch_add(1, Ordering::Relaxed);
+        let authenticated = self.settings.password.is_none();
+        let info = ClientInfo::new(id, addr, laddr, !foreign, self.now);
+        let connection = Connection::new(socket, generation, entrance, authenticated, info);
+        seat.connection = Some(Box::new(connection));
+        self.arm_receive(index);
     }
 
     fn received(&mut self, index: u32, generation: u32, completion: Completion) {

@@ -500,24 +500,8 @@ pub(crate) fn file_changes(
 pub(super) mod tests {
     use super::*;
     use crate::commands::testing::{resp2, resp3};
-    use crate::options::{Host, HostMemory};
+    use crate::tests::harness::NoHost;
     use std::sync::Arc;
-
-    /// A program that keeps nothing.
-    struct NoHost;
-
-    impl Host for NoHost {
-        fn set_log_level(&self, _: &str) -> Result<(), String> {
-            Ok(())
-        }
-        fn rewrite_config(&self, _: &[(&str, Option<String>)]) -> Result<(), String> {
-            Err("no file".to_owned())
-        }
-        fn memory(&self) -> HostMemory {
-            HostMemory::default()
-        }
-        fn purge_memory(&self) {}
-    }
 
     pub(in crate::commands) fn options() -> Options {
         Options {

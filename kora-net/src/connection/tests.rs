@@ -6,51 +6,11 @@ use std::os::unix::net::UnixStream;
 
 fn connection() -> Connection {
     let (socket, _) = UnixStream::pair().unwrap();
-    Connection {
-        socket: socket.into(),
-        generation: 1,
-        entrance: Entrance::Unix,
-        protocol: Protocol::Resp2,
-        db: 0,
-        authenticated: true,
-        touch: true,
-        reply_mode: ReplyMode::On,
-        stalled: Stalled::default(),
-        closing: false,
-        dead: false,
-        receiving: false,
-        receive_paused: false,
-        at_end: false,
-        operations: 0,
-        dirty: false,
-        ready: false,
-        partial: None,
-        out: Output::default(),
-        tail: Output::default(),
-        tail_start: (0, 0),
-        tail_popped: 0,
-        pending: VecDeque::new(),
-        // Close to the end, so that the numbers wrap.
-        first_pending: u32::MAX - 3,
-        sending: None,
-        soft_limit_since: None,
-        last_active_ms: 0,
-        last_command: None,
-        info: Box::new(ClientInfo {
-            id: 1,
-            addr: String::new(),
-            laddr: String::new(),
-            local: true,
-            name: Vec::new(),
-            lib_name: Vec::new(),
-            lib_ver: Vec::new(),
-            created_ms: 0,
-            no_evict: false,
-            net_in: 0,
-            net_out: 0,
-            commands: 0,
-        }),
-    }
+    let info = ClientInfo::new(1, String::new(), String::new(), true, 0);
+    let mut connection = Connection::new(socket.into(), 1, Entrance::Unix, true, info);
+    // Close to the end, so that the numbers wrap.
+    connection.first_pending = u32::MAX - 3;
+    connection
 }
 
 /// A reply: its text, and whether that is spliced in.

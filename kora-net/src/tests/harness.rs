@@ -13,7 +13,8 @@ use std::time::{Duration, Instant};
 /// A reply that takes longer will never come.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-struct NoHost;
+/// A program around the server that keeps nothing.
+pub struct NoHost;
 
 impl Host for NoHost {
     fn set_log_level(&self, _: &str) -> Result<(), String> {

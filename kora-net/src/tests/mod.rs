@@ -1,7 +1,7 @@
 //! Tests of the running server: executors, sockets and mail in this process, clients on a Unix socket.
 
 mod closing;
-mod harness;
+pub(crate) mod harness;
 mod pressure;
 mod shards;
 mod small_ring;

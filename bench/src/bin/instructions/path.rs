@@ -8,17 +8,15 @@
 use bytes::Bytes;
 use kora_engine::command::{registry, Command, Flags, Registry, Run};
 use kora_engine::keyspace::{Key, View};
-use kora_engine::reply::Protocol;
 use kora_engine::shard::{Applied, EngineConfig, Shard, ShardId};
 use kora_engine::slot::Slot;
 use kora_modules::observe::commandstats::CommandStats;
 use kora_modules::observe::rates::Totals;
 use kora_net::connection::{ClientInfo, Connection, Entrance, ReplyMode, Sending};
 use kora_net::limits::{PARSE_AHEAD, POOL_BUFFERS_MAX, POOL_BUFFER_LEN_MAX, TURN_COMMANDS_MAX};
-use kora_net::resp::encode::{Output, RespSink};
+use kora_net::resp::encode::RespSink;
 use kora_net::resp::parse::{ParseLimits, Parser, Step};
 use smallvec::SmallVec;
-use std::collections::VecDeque;
 use std::hint::black_box;
 use std::ops::Range;
 use std::os::fd::AsRawFd;
@@ -357,48 +355,9 @@ impl Path {
 fn connection() -> Connection {
     let (socket, _) =
         std::os::unix::net::UnixStream::pair().expect("a pair of sockets: raise the limit on open files");
-    Connection {
-        socket: socket.into(),
-        generation: 1,
-        entrance: Entrance::Tcp,
-        protocol: Protocol::Resp2,
-        db: 0,
-        authenticated: true,
-        touch: true,
-        reply_mode: ReplyMode::On,
-        stalled: Default::default(),
-        closing: false,
-        dead: false,
-        receiving: true,
-        receive_paused: false,
-        at_end: false,
-        operations: 1,
-        dirty: false,
-        ready: false,
-        partial: None,
-        out: Output::default(),
-        tail: Output::default(),
-        tail_start: (0, 0),
-        tail_popped: 0,
-        pending: VecDeque::new(),
-        first_pending: 0,
-        sending: None,
-        soft_limit_since: None,
-        last_active_ms: NOW,
-        last_command: None,
-        info: Box::new(ClientInfo {
-            id: 1,
-            addr: String::new(),
-            laddr: String::new(),
-            local: true,
-            name: Vec::new(),
-            lib_name: Vec::new(),
-            lib_ver: Vec::new(),
-            created_ms: NOW,
-            no_evict: false,
-            net_in: 0,
-            net_out: 0,
-            commands: 0,
-        }),
-    }
+    let info = ClientInfo::new(1, String::new(), String::new(), true, NOW);
+    let mut connection = Connection::new(socket.into(), 1, Entrance::Tcp, true, info);
+    connection.receiving = true;
+    connection.operations = 1;
+    connection
 }
