@@ -143,12 +143,19 @@ impl Drop for Server {
 
 /// The first of `count` neighbouring ports that are all free now.
 fn free_ports(count: u16) -> Result<u16, Error> {
+    let held = hold_neighbours(count)?;
+    Ok(held[0].local_addr().map_err(Error::io("looking for a free port"))?.port())
+}
+
+/// Listeners on `count` neighbouring ports, held all at once.
+fn hold_neighbours(count: u16) -> Result<Vec<TcpListener>, Error> {
     for _ in 0..100 {
         let first = TcpListener::bind("127.0.0.1:0").map_err(Error::io("looking for a free port"))?;
         let base = first.local_addr().map_err(Error::io("looking for a free port"))?.port();
         let Some(end) = base.checked_add(count) else { continue };
-        if (base + 1..end).all(|port| TcpListener::bind(("127.0.0.1", port)).is_ok()) {
-            return Ok(base);
+        let rest = (base + 1..end).map(|port| TcpListener::bind(("127.0.0.1", port)));
+        if let Ok(held) = std::iter::once(Ok(first)).chain(rest).collect::<std::io::Result<Vec<_>>>() {
+            return Ok(held);
         }
     }
     Err(Error::Usage(format!("no {count} neighbouring free ports on 127.0.0.1")))
@@ -186,9 +193,10 @@ mod tests {
     }
 
     #[test]
-    fn neighbouring_ports_are_free() {
-        let base = free_ports(4).unwrap();
-        let bound: Vec<_> = (base..base + 4).map(|port| TcpListener::bind(("127.0.0.1", port))).collect();
-        assert!(bound.iter().all(|b| b.is_ok()));
+    fn neighbouring_ports_are_held_until_all_are_known_to_be_free() {
+        let held = hold_neighbours(4).unwrap();
+        let ports: Vec<u16> = held.iter().map(|listener| listener.local_addr().unwrap().port()).collect();
+        assert_eq!(ports, (ports[0]..ports[0] + 4).collect::<Vec<_>>());
+        assert!(TcpListener::bind(("127.0.0.1", ports[3])).is_err());
     }
 }
