@@ -41,7 +41,12 @@ pub fn run(data: &[u8]) {
         1 => 1_000,
         _ => 86_400_000,
     };
-    let config = EngineConfig { max_string_len: MAX_STRING_LEN, databases: 2, count_slots: true };
+    let config = EngineConfig {
+        max_string_len: MAX_STRING_LEN,
+        databases: 2,
+        count_slots: true,
+        ..EngineConfig::default()
+    };
     let new_shard = || Shard::new(ShardId { index: 0, count: 1 }, config.clone(), 7);
     let (mut copying, mut sharing) = (new_shard(), new_shard());
     let limits = ParseLimits { authenticated: true, bulk_len: MAX_STRING_LEN };
@@ -87,7 +92,7 @@ fn shard_command(argv: &[&[u8]]) -> Option<&'static Command> {
     let command = registry().resolve(argv).ok()?;
     for spec in command.spec.keys {
         // Routing takes the keys from there, without another look.
-        assert!(spec.positions(argv.len()).all(|at| 0 < at && at < argv.len()), "{}", command.full_name);
+        assert!(spec.positions(argv).all(|at| 0 < at && at < argv.len()), "{}", command.full_name);
     }
     matches!(command.spec.run, Run::Keys(..) | Run::Everywhere(..) | Run::ByCursor(_)).then_some(command)
 }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
+use kora_engine::limits::EncodingLimits;
 use kora_net::options::{Host, HostMemory, Options, OutputLimit, Settings};
 use thiserror::Error;
 
@@ -110,6 +111,20 @@ fn options(config: &Config, file: Option<PathBuf>) -> Options {
             slowlog_max_len: config.slowlog_max_len,
             latency_monitor_threshold: config.latency_monitor_threshold,
             log_level: format!("{:?}", config.log_level).to_lowercase(),
+            encodings: EncodingLimits {
+                hash_max_listpack_entries: config.hash_max_listpack_entries,
+                hash_max_listpack_value: config.hash_max_listpack_value,
+                hll_sparse_max_bytes: config.hll_sparse_max_bytes,
+                list_compress_depth: config.list_compress_depth,
+                list_max_listpack_size: config.list_max_listpack_size,
+                set_max_intset_entries: config.set_max_intset_entries,
+                set_max_listpack_entries: config.set_max_listpack_entries,
+                set_max_listpack_value: config.set_max_listpack_value,
+                stream_node_max_bytes: config.stream_node_max_bytes,
+                stream_node_max_entries: config.stream_node_max_entries,
+                zset_max_listpack_entries: config.zset_max_listpack_entries,
+                zset_max_listpack_value: config.zset_max_listpack_value,
+            },
         },
     }
 }

@@ -1,6 +1,6 @@
 //! Change records: what one write did, as an effect.
 //!
-//! Every mutation of data yields exactly one [`Change`] per key (or per database) it touched. A change is
+//! Every mutation of data yields a [`Change`] per key (or per database) it touched, and of a collection one per element. A change is
 //! the *effect*, never the request: a relative expiry is absolute, `INCRBYFLOAT` is a [`Change::Set`],
 //! a lazily expired key is a [`Change::Delete`]. So a change can be applied to another shard, written to a
 //! log or pushed to a reader without the command that made it, and replaying the changes onto an
@@ -8,6 +8,10 @@
 //!
 //! Changes borrow: making one costs a few stores. [`Changes`] counts them and hands each to the sinks that
 //! are attached; with none attached nothing is copied.
+
+#[cfg(doc)]
+use crate::value::Object;
+use crate::value::{ObjectRef, Type};
 
 /// Milliseconds since the Unix epoch.
 pub type UnixMs = u64;
@@ -19,6 +23,15 @@ pub enum ChangeValue<'a> {
     Int(i64),
     /// A string of bytes.
     Bytes(&'a [u8]),
+    /// A collection.
+    Object(ObjectRef<'a>),
+    /// A collection as bytes: what [`Object::encode`] made of it.
+    Encoded {
+        /// The type.
+        kind: Type,
+        /// Its bytes.
+        bytes: &'a [u8],
+    },
 }
 
 /// Why a key went away.
@@ -31,6 +44,8 @@ pub enum DeleteReason {
     Expired = 1,
     /// Memory was short.
     Evicted = 2,
+    /// Its last element was removed, which is a change of its own before this one.
+    Emptied = 3,
 }
 
 /// One logical mutation of one key or of one database.

@@ -71,6 +71,22 @@ bitflags! {
         const READ = 1 << 4;
         /// `@write` (WRITE implies it)
         const WRITE = 1 << 5;
+        /// `@list`
+        const LIST = 1 << 6;
+        /// `@set`
+        const SET = 1 << 7;
+        /// `@sortedset`
+        const SORTEDSET = 1 << 8;
+        /// `@hash`
+        const HASH = 1 << 9;
+        /// `@stream`
+        const STREAM = 1 << 10;
+        /// `@bitmap`
+        const BITMAP = 1 << 11;
+        /// `@hyperloglog`
+        const HYPERLOGLOG = 1 << 12;
+        /// `@geo`
+        const GEO = 1 << 13;
     }
 }
 
@@ -99,38 +115,158 @@ bitflags! {
     }
 }
 
-/// Where keys stand in the arguments: from `first` to `last` (negative counts from the end) every `step`.
+/// Where the keys of a specification begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Begin {
+    /// At this argument; the command's name is 0 (a subcommand's is 1).
+    Index(u8),
+    /// After this word, which is looked for from this argument on. Without the word there are no keys.
+    Keyword(&'static str, u8),
+    /// After the last STORE of SORT.
+    SortStore,
+}
+
+/// Which arguments are keys, from the first one on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Find {
+    /// Up to `last`, every `step`th.
+    Range {
+        /// Index of the last key relative to the first; negative: relative to the end of the arguments, -1 the last.
+        last: i8,
+        /// Distance from one key to the next.
+        step: u8,
+        /// 2: only the first half of the arguments from the first key on; 0: all.
+        limit: u8,
+    },
+    /// The first argument is their number, and they follow it.
+    NumKeys,
+}
+
+/// Where keys stand in the arguments.
 #[derive(Debug, Clone, Copy)]
 pub struct KeySpec {
     /// What happens to these keys.
     pub flags: KeyFlags,
-    /// Index of the first key; the command's name is 0 (a subcommand's is 1).
-    pub first: u8,
-    /// Index of the last key relative to the arguments: -1 is the last argument.
-    pub last: i8,
-    /// Distance from one key to the next.
-    pub step: u8,
+    /// Where they begin.
+    pub begin: Begin,
+    /// Which arguments they are from there on.
+    pub find: Find,
 }
+
+/// The indexes of keys in the arguments.
+pub type Positions = std::iter::StepBy<std::ops::Range<usize>>;
 
 impl KeySpec {
     /// One key at `index`.
     pub const fn one(index: u8, flags: KeyFlags) -> KeySpec {
-        KeySpec { flags, first: index, last: index as i8, step: 1 }
+        KeySpec::range(index, index as i8, 1, flags)
     }
 
-    /// Keys from `first` to `last` every `step`.
+    /// At `index` the number of keys, which follow it.
+    pub const fn numkeys(index: u8, flags: KeyFlags) -> KeySpec {
+        KeySpec { flags, begin: Begin::Index(index), find: Find::NumKeys }
+    }
+
+    /// One key after a word, which is looked for from argument `from` on. `word` is in upper case.
+    pub const fn after(word: &'static str, from: u8, flags: KeyFlags) -> KeySpec {
+        KeySpec { flags, begin: Begin::Keyword(word, from), find: Find::Range { last: 0, step: 1, limit: 0 } }
+    }
+
+    /// The first half of the arguments after the word STREAMS, which is looked for from argument `from` on.
+    pub const fn streams(from: u8, flags: KeyFlags) -> KeySpec {
+        let find = Find::Range { last: -1, step: 1, limit: 2 };
+        KeySpec { flags, begin: Begin::Keyword("STREAMS", from), find }
+    }
+
+    /// The key after the STORE option of SORT.
+    pub const fn sort_store(flags: KeyFlags) -> KeySpec {
+        KeySpec { flags, begin: Begin::SortStore, find: Find::Range { last: 0, step: 1, limit: 0 } }
+    }
+
+    /// Keys from `first` to `last` every `step`; a negative `last` counts from the end.
     pub const fn range(first: u8, last: i8, step: u8, flags: KeyFlags) -> KeySpec {
-        KeySpec { flags, first, last, step }
+        let last = if last < 0 { last } else { last - first as i8 };
+        KeySpec { flags, begin: Begin::Index(first), find: Find::Range { last, step, limit: 0 } }
     }
 
-    /// The argument indexes of the keys of a command of `argc` arguments.
-    pub fn positions(&self, argc: usize) -> impl Iterator<Item = usize> {
-        let last = if self.last < 0 {
-            argc.saturating_sub(self.last.unsigned_abs() as usize)
-        } else {
-            (self.last as usize).min(argc.saturating_sub(1))
+    /// The argument indexes of the keys of a command, all of them within its arguments. None are given when the arguments do
+    /// not say properly which they are; the command's handler has the error for that.
+    #[inline]
+    pub fn positions(&self, argv: &[&[u8]]) -> Positions {
+        let first = match self.begin {
+            Begin::Index(index) => index as usize,
+            begin => begin.search(argv),
         };
-        (self.first as usize..=last).step_by(self.step as usize)
+        match self.find {
+            Find::Range { last, step, limit: 0 } => {
+                let end = if last < 0 {
+                    (argv.len() + 1).saturating_sub(last.unsigned_abs() as usize)
+                } else {
+                    (first + last as usize + 1).min(argv.len())
+                };
+                (first..end.max(first)).step_by(step as usize)
+            }
+            Find::Range { step, limit, .. } => {
+                let end = first + argv.len().saturating_sub(first) / limit as usize;
+                (first..end).step_by(step as usize)
+            }
+            Find::NumKeys => {
+                let stated = argv.get(first).and_then(|text| crate::args::parse_i64(text));
+                let rest = argv.len().saturating_sub(first + 1);
+                let count = stated.and_then(|n| usize::try_from(n).ok()).filter(|&n| n <= rest).unwrap_or(0);
+                (first + 1..first + 1 + count).step_by(1)
+            }
+        }
+    }
+
+    /// Whether it names one argument, always the same.
+    #[inline]
+    pub fn is_one_at(&self, index: u8) -> bool {
+        self.begin == Begin::Index(index) && matches!(self.find, Find::Range { last: 0, .. })
+    }
+
+    /// Index of the first key and step, of a specification that is a range from a fixed argument on.
+    pub fn fixed_range(&self) -> Option<(usize, usize)> {
+        match (self.begin, self.find) {
+            (Begin::Index(first), Find::Range { step, limit: 0, .. }) => {
+                Some((first as usize, step as usize))
+            }
+            _ => None,
+        }
+    }
+}
+
+impl Begin {
+    /// The index of the first key; the number of arguments when there is none.
+    #[cold]
+    fn search(self, argv: &[&[u8]]) -> usize {
+        let after = |index: usize| (index + 1).min(argv.len());
+        match self {
+            Begin::Index(index) => index as usize,
+            Begin::Keyword(word, from) => {
+                let found =
+                    (from as usize..argv.len()).find(|&at| argv[at].eq_ignore_ascii_case(word.as_bytes()));
+                found.map_or(argv.len(), after)
+            }
+            Begin::SortStore => {
+                let mut store = argv.len();
+                let mut at = 2;
+                while at < argv.len() {
+                    let word = |name: &str| argv[at].eq_ignore_ascii_case(name.as_bytes());
+                    if word("STORE") {
+                        store = after(at);
+                    }
+                    at += if word("LIMIT") {
+                        3
+                    } else if word("STORE") || word("GET") || word("BY") {
+                        2
+                    } else {
+                        1
+                    };
+                }
+                store
+            }
+        }
     }
 }
 
@@ -147,6 +283,22 @@ pub enum Group {
     Server,
     /// Cluster topology.
     Cluster,
+    /// Lists.
+    List,
+    /// Sets.
+    Set,
+    /// Sorted sets.
+    SortedSet,
+    /// Hashes.
+    Hash,
+    /// Streams.
+    Stream,
+    /// Strings as arrays of bits.
+    Bitmap,
+    /// Strings as sketches of cardinality.
+    Hyperloglog,
+    /// Sorted sets as positions on the globe.
+    Geo,
 }
 
 impl Group {
@@ -158,6 +310,14 @@ impl Group {
             Group::Connection => "connection",
             Group::Server => "server",
             Group::Cluster => "cluster",
+            Group::List => "list",
+            Group::Set => "set",
+            Group::SortedSet => "sorted-set",
+            Group::Hash => "hash",
+            Group::Stream => "stream",
+            Group::Bitmap => "bitmap",
+            Group::Hyperloglog => "hyperloglog",
+            Group::Geo => "geo",
         }
     }
 }
@@ -193,6 +353,16 @@ pub enum Coordinated {
     Copy,
     /// LCS.
     Lcs,
+    /// Reads several keys and writes at most one: the others come as guests to the shard of that one (or of the first).
+    Fetch,
+    /// LMOVE and RPOPLPUSH: an element from the end of one list to an end of another.
+    MoveElement,
+    /// SMOVE.
+    MoveMember,
+    /// LMPOP and ZMPOP: each key in turn, until one has elements.
+    FirstOf,
+    /// XREAD and XREADGROUP: each stream by itself, replies joined.
+    PerStream,
 }
 
 /// What to do when the keys of a command are on several shards.

@@ -1,7 +1,7 @@
 //! Which arguments of a command are keys: COMMAND GETKEYS and GETKEYSANDFLAGS, and routing.
 
 use crate::args;
-use crate::command::{Command, KeyFlags};
+use crate::command::{Begin, Command, KeyFlags};
 
 /// One key of a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,14 +19,14 @@ pub fn keys_of(command: &Command, argv: &[&[u8]]) -> Option<Vec<KeyAt>> {
     for spec in command.spec.keys {
         let flags = flags_given(command, argv, spec.flags);
         let before = keys.len();
-        keys.extend(
-            spec.positions(argv.len())
-                .take_while(|&index| index < argv.len())
-                .map(|index| KeyAt { index, flags }),
-        );
-        if keys.len() == before {
+        keys.extend(spec.positions(argv).map(|index| KeyAt { index, flags }));
+        let optional = !matches!(spec.begin, Begin::Index(_));
+        if keys.len() == before && !optional {
             return None;
         }
+    }
+    if keys.is_empty() && !command.spec.keys.is_empty() {
+        return None;
     }
     Some(keys)
 }

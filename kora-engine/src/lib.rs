@@ -25,6 +25,7 @@ pub mod shard;
 pub mod slot;
 pub mod syntax;
 pub mod table;
+pub mod value;
 
 pub use commands::generic::CopyOptions;
 pub use commands::lcs;

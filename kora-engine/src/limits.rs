@@ -24,3 +24,53 @@ pub const SEGMENT_KEYS: usize = 512;
 
 const _: () = assert!(CURSOR_POSITION_BITS + 16 == 64);
 const _: () = assert!(SLOTS.is_power_of_two());
+
+/// Up to where collections keep their packed forms: settings of Redis, under its names. A collection converts when it passes a limit; a
+/// limit that changes concerns later writes only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EncodingLimits {
+    /// `hash-max-listpack-entries`: fields of a packed hash.
+    pub hash_max_listpack_entries: usize,
+    /// `hash-max-listpack-value`: bytes of the longest field or value in a packed hash.
+    pub hash_max_listpack_value: usize,
+    /// `set-max-intset-entries`: members of a set of integers.
+    pub set_max_intset_entries: usize,
+    /// `set-max-listpack-entries`: members of a packed set.
+    pub set_max_listpack_entries: usize,
+    /// `set-max-listpack-value`: bytes of the longest member of a packed set.
+    pub set_max_listpack_value: usize,
+    /// `zset-max-listpack-entries`: members of a packed sorted set.
+    pub zset_max_listpack_entries: usize,
+    /// `zset-max-listpack-value`: bytes of the longest member of a packed sorted set.
+    pub zset_max_listpack_value: usize,
+    /// `list-max-listpack-size`: entries of a block of a list, or -1 to -5 for 4, 8, 16, 32 and 64 KiB.
+    pub list_max_listpack_size: i32,
+    /// `list-compress-depth`: kept for its name; blocks are not compressed.
+    pub list_compress_depth: u32,
+    /// `stream-node-max-bytes`: bytes of a block of a stream; 0 for no limit.
+    pub stream_node_max_bytes: usize,
+    /// `stream-node-max-entries`: entries of a block of a stream; 0 for no limit.
+    pub stream_node_max_entries: usize,
+    /// `hll-sparse-max-bytes`: bytes of a sparse HyperLogLog.
+    pub hll_sparse_max_bytes: usize,
+}
+
+impl Default for EncodingLimits {
+    /// The defaults of Redis 8.
+    fn default() -> EncodingLimits {
+        EncodingLimits {
+            hash_max_listpack_entries: 512,
+            hash_max_listpack_value: 64,
+            set_max_intset_entries: 512,
+            set_max_listpack_entries: 128,
+            set_max_listpack_value: 64,
+            zset_max_listpack_entries: 128,
+            zset_max_listpack_value: 64,
+            list_max_listpack_size: -2,
+            list_compress_depth: 0,
+            stream_node_max_bytes: 4096,
+            stream_node_max_entries: 100,
+            hll_sparse_max_bytes: 3000,
+        }
+    }
+}

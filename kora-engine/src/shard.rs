@@ -4,9 +4,13 @@ use crate::change::UnixMs;
 use crate::command::{Command, Run};
 use crate::exec::{Exec, Flow};
 use crate::keyspace::{Keyspace, View};
-use crate::limits::PROTO_MAX_BULK_LEN_DEFAULT;
+use crate::limits::{EncodingLimits, PROTO_MAX_BULK_LEN_DEFAULT};
 use crate::reply::Reply;
+use crate::value::lazy;
 use bytes::Bytes;
+
+/// How many elements of a dropped collection are freed in the time of a segment of keys.
+const ELEMENTS_PER_SEGMENT: usize = 500;
 
 /// Which shard this is, of how many.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,11 +30,18 @@ pub struct EngineConfig {
     pub databases: u16,
     /// Keep a count of keys per cluster slot (costs a CRC16 per new or removed key).
     pub count_slots: bool,
+    /// Up to where collections are packed.
+    pub limits: EncodingLimits,
 }
 
 impl Default for EngineConfig {
     fn default() -> EngineConfig {
-        EngineConfig { max_string_len: PROTO_MAX_BULK_LEN_DEFAULT, databases: 16, count_slots: false }
+        EngineConfig {
+            max_string_len: PROTO_MAX_BULK_LEN_DEFAULT,
+            databases: 16,
+            count_slots: false,
+            limits: EncodingLimits::default(),
+        }
     }
 }
 
@@ -103,7 +114,8 @@ impl Shard {
     pub fn background(&mut self, now: UnixMs, segments: usize) -> bool {
         let more_expired = self.keys.sweep_expired(now, segments);
         let more_remains = self.keys.free_remains(segments);
-        more_expired || more_remains
+        let more_objects = lazy::free_some(segments * ELEMENTS_PER_SEGMENT);
+        more_expired || more_remains || more_objects
     }
 }
 

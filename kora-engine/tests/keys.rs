@@ -877,7 +877,7 @@ proptest! {
         while shard.background(now, 8) {}
         let mut copy = support::shard();
         for change in recorder.take() {
-            copy.keys.replay(&change.as_change(), now);
+            copy.keys.replay(&change.as_change(), now).unwrap();
         }
         for db in 0..3 {
             prop_assert_eq!(contents(&shard, db, 0), contents(&copy, db, 0));
@@ -914,7 +914,7 @@ proptest! {
         let now = model.now as u64;
         let mut copy = shard_with(config);
         for change in recorder.take() {
-            copy.keys.replay(&change.as_change(), now);
+            copy.keys.replay(&change.as_change(), now).unwrap();
         }
         for db in 0..3 {
             prop_assert_eq!(contents(&shard, db, now), model.contents(db as usize));

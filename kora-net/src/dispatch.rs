@@ -97,8 +97,8 @@ impl Executor {
                 if self.count == 1 && !executor_port {
                     return self.run_here(index, command, argv, frame);
                 }
-                let one_key =
-                    spread == Spread::OneKey && command.spec.keys.first().is_some_and(|spec| spec.first == 1);
+                let one_key = spread == Spread::OneKey
+                    && command.spec.keys.first().is_some_and(|spec| spec.is_one_at(1));
                 let owner = match second_argument {
                     Some(slot) if one_key => Owner::One(slot.shard(self.count)),
                     _ => self.owner(command, argv),
@@ -116,7 +116,7 @@ impl Executor {
                         Spread::Split(merge) => self.run_split(index, command, argv, frame, merge),
                         Spread::Coordinate(kind) => {
                             let (protocol, view) = self.view_of(index);
-                            let task = crate::several::task(self, kind, argv, view, protocol);
+                            let task = crate::several::task(self, kind, command, argv, view, protocol);
                             self.coordinate(index, task, command, argv);
                         }
                         Spread::OneKey => unreachable!("{} has one key", command.full_name),
@@ -246,7 +246,7 @@ impl Executor {
     fn owner(&self, command: &Command, argv: &[&[u8]]) -> Owner {
         let mut owner = None;
         for spec in command.spec.keys {
-            for at in spec.positions(argv.len()) {
+            for at in spec.positions(argv) {
                 let shard = Slot::of(argv[at]).shard(self.count);
                 match owner {
                     None => owner = Some(shard),
@@ -262,7 +262,7 @@ impl Executor {
     fn check_slots(&self, index: u32, command: &Command, argv: &[&[u8]]) -> Result<(), Error> {
         let mut slot = None;
         for spec in command.spec.keys {
-            for at in spec.positions(argv.len()) {
+            for at in spec.positions(argv) {
                 let this = Slot::of(argv[at]);
                 if slot.is_some_and(|other| other != this) {
                     return Err(Error::new("CROSSSLOT Keys in request don't hash to the same slot"));
@@ -293,19 +293,20 @@ impl Executor {
         merge: Merge,
     ) {
         let spec = command.spec.keys[0];
-        if !(argv.len() - spec.first as usize).is_multiple_of(spec.step as usize) {
+        let (first, step) = spec.fixed_range().expect("only ranges of keys are split");
+        if !(argv.len() - first).is_multiple_of(step) {
             // Before anything is written anywhere.
             return self.reject(index, Some(command), argv, Error::wrong_arity(&command.full_name));
         }
         let mut by_shard: Vec<SmallVec<[&[u8]; 16]>> = vec![SmallVec::new(); self.count as usize];
         let mut order = Vec::new();
-        for at in spec.positions(argv.len()) {
+        for at in spec.positions(argv) {
             let shard = Slot::of(argv[at]).shard(self.count);
             let args = &mut by_shard[shard as usize];
             if args.is_empty() {
-                args.extend_from_slice(&argv[..spec.first as usize]);
+                args.extend_from_slice(&argv[..first]);
             }
-            args.extend_from_slice(&argv[at..(at + spec.step as usize).min(argv.len())]);
+            args.extend_from_slice(&argv[at..(at + step).min(argv.len())]);
             order.push(shard);
         }
         for (shard, args) in by_shard.iter().enumerate() {

@@ -221,6 +221,7 @@ impl Executor {
             max_string_len: settings.proto_max_bulk_len as usize,
             databases: process.options.databases,
             count_slots: process.options.cluster_ports.is_some(),
+            limits: settings.encodings,
         };
         let count = process.executors();
         // One seed for all shards: their hashes agree, their data does not.
@@ -1425,6 +1426,7 @@ impl Executor {
         let settings = self.settings.clone();
         self.limits.bulk_len = settings.proto_max_bulk_len as usize;
         self.shard.config.max_string_len = settings.proto_max_bulk_len as usize;
+        self.shard.config.limits = settings.encodings;
         self.observed.slowlog.set_slower_than_us(settings.slowlog_log_slower_than);
         self.observed.slowlog.set_len_max(settings.slowlog_max_len as usize);
         self.observed.latency.set_threshold_ms(settings.latency_monitor_threshold);

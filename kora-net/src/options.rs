@@ -1,6 +1,7 @@
 //! What the server is started with, and what can be changed while it runs.
 
 use crate::ring::RingSizes;
+use kora_engine::limits::EncodingLimits;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -120,4 +121,6 @@ pub struct Settings {
     pub latency_monitor_threshold: u64,
     /// Least important message that is logged.
     pub log_level: String,
+    /// Up to where collections are packed.
+    pub encodings: EncodingLimits,
 }

@@ -7,23 +7,27 @@ use crate::coordinate::Task;
 use crate::executor::Executor;
 use crate::resp::encode::{Output, RespSink};
 use kora_engine::args::{integer, is, parse_i64};
-use kora_engine::command::Coordinated;
+use kora_engine::command::{registry, Command, Coordinated, KeyFlags};
 use kora_engine::error::Error;
+use kora_engine::keys_of::keys_of;
 use kora_engine::keyspace::{NewExpiry, View};
 use kora_engine::reply::{Protocol, Reply};
+use kora_engine::shard::{Applied, Shard};
 use kora_engine::slot::Slot;
 use kora_engine::table::{NewValue, ValueRef};
+use kora_engine::value::Type;
 
 /// The coordinator of a command; its arguments have the right number, and its keys are on several shards.
 pub fn task(
     executor: &mut Executor,
     kind: Coordinated,
+    command: &'static Command,
     argv: &[&[u8]],
     view: View,
     protocol: Protocol,
 ) -> Task {
     let argv: Vec<Vec<u8>> = argv.iter().map(|arg| arg.to_vec()).collect();
-    let work = Work { hub: executor.hub.clone(), shards: executor.count, view, protocol, argv };
+    let work = Work { hub: executor.hub.clone(), shards: executor.count, command, view, protocol, argv };
     Box::pin(async move {
         let protocol = work.protocol;
         let mut out = Output::default();
@@ -33,6 +37,11 @@ pub fn task(
             Coordinated::RenameNx => work.rename(true, &mut out).await,
             Coordinated::Copy => work.copy(&mut out).await,
             Coordinated::Lcs => work.lcs(&mut out).await,
+            Coordinated::Fetch => work.fetch(&mut out).await,
+            Coordinated::MoveElement => work.move_element(&mut out).await,
+            Coordinated::MoveMember => work.move_member(&mut out).await,
+            Coordinated::FirstOf => work.first_of(&mut out).await,
+            Coordinated::PerStream => work.per_stream(&mut out).await,
         };
         if let Err(error) = result {
             out.clear();
@@ -45,6 +54,7 @@ pub fn task(
 struct Work {
     hub: crate::coordinate::Hub,
     shards: u16,
+    command: &'static Command,
     view: View,
     protocol: Protocol,
     argv: Vec<Vec<u8>>,
@@ -202,17 +212,228 @@ impl Work {
             self.hub.call(self.owner(&key), move |executor| {
                 let max = executor.shard.config.max_string_len;
                 let key = executor.shard.keys.key(&key);
-                let text = match executor.shard.keys.get(view, &key).map(|entry| entry.value()) {
+                let entry =
+                    executor.shard.keys.get_string(view, &key).map_err(|_| kora_engine::lcs::NOT_STRINGS)?;
+                let text = match entry.map(|entry| entry.value()) {
                     None => Vec::new(),
                     Some(ValueRef::Int(number)) => number.to_string().into_bytes(),
                     Some(ValueRef::Bytes(bytes)) => bytes.to_vec(),
                     Some(ValueRef::Shared(bytes)) => bytes.to_vec(),
+                    Some(ValueRef::Object(_)) => unreachable!("it is a string"),
                 };
-                (text, max)
+                Ok::<_, Error>((text, max))
             })
         };
         let (a, b) = (read(&self.argv[1]), read(&self.argv[2]));
-        let ((a, max), (b, _)) = (a.await, b.await);
+        let ((a, max), (b, _)) = (a.await?, b.await?);
         kora_engine::lcs::answer(&a, &b, options, max, &mut self.reply(out))
     }
+
+    /// Runs a command on a shard, to its end; the encoded reply.
+    async fn run(&self, owner: u16, argv: Vec<Vec<u8>>) -> Output {
+        let (view, protocol) = (self.view, self.protocol);
+        self.hub.call(owner, move |executor| run_whole(&mut executor.shard, view, protocol, &argv)).await
+    }
+
+    /// The keys that are on other shards come as guests to the shard of the key that is written, or of the first one.
+    async fn fetch(&self, out: &mut Output) -> Result<(), Error> {
+        let argv: Vec<&[u8]> = self.argv.iter().map(|arg| &arg[..]).collect();
+        let keys = keys_of(self.command, &argv).ok_or(Error::SYNTAX)?;
+        let written = keys.iter().find(|key| !key.flags.contains(KeyFlags::RO)).unwrap_or(&keys[0]);
+        let home = self.owner(argv[written.index]);
+        let mut names: Vec<&[u8]> = keys.iter().map(|key| argv[key.index]).collect();
+        names.sort_unstable();
+        names.dedup();
+        let view = self.view;
+        let copies: Vec<_> = names
+            .into_iter()
+            .filter(|name| self.owner(name) != home)
+            .map(|name| {
+                let name = name.to_vec();
+                self.hub.call(self.owner(&name), move |executor| {
+                    let keys = &mut executor.shard.keys;
+                    let entry = keys.copy_of(view, &keys.key(&name));
+                    entry.map(|entry| (name, entry))
+                })
+            })
+            .collect();
+        let mut guests = Vec::new();
+        for copy in copies {
+            guests.extend(copy.await);
+        }
+        let (argv, protocol) = (self.argv.clone(), self.protocol);
+        let mut reply = self
+            .hub
+            .call(home, move |executor| {
+                let shard = &mut executor.shard;
+                let mut names = Vec::with_capacity(guests.len());
+                for (name, entry) in guests {
+                    shard.keys.admit_guest(view.db, &shard.keys.key(&name), entry);
+                    names.push(name);
+                }
+                let reply = run_whole(shard, view, protocol, &argv);
+                for name in names {
+                    shard.keys.dismiss_guest(view.db, &shard.keys.key(&name));
+                }
+                reply
+            })
+            .await;
+        out.append(&mut reply);
+        Ok(())
+    }
+
+    /// The type of a key's value, if there is one.
+    async fn kind_of(&self, key: &[u8]) -> Option<Type> {
+        let (view, key) = (self.view, key.to_vec());
+        self.hub
+            .call(self.owner(&key), move |executor| {
+                let keys = &mut executor.shard.keys;
+                keys.peek(view, &keys.key(&key)).map(|entry| entry.value().kind())
+            })
+            .await
+    }
+
+    /// LMOVE source destination LEFT|RIGHT LEFT|RIGHT, and RPOPLPUSH source destination.
+    async fn move_element(&self, out: &mut Output) -> Result<(), Error> {
+        let (from, to) = (&self.argv[1], &self.argv[2]);
+        let side = |index: usize, default: bool| match self.argv.get(index) {
+            None => Ok(default),
+            Some(word) if is(word, "left") => Ok(true),
+            Some(word) if is(word, "right") => Ok(false),
+            Some(_) => Err(Error::SYNTAX),
+        };
+        let (from_left, to_left) = (side(3, false)?, side(4, true)?);
+        match self.kind_of(from).await {
+            None => {
+                self.reply(out).null();
+                return Ok(());
+            }
+            Some(Type::List) => {}
+            Some(_) => return Err(Error::WRONG_TYPE),
+        }
+        if self.kind_of(to).await.is_some_and(|kind| kind != Type::List) {
+            return Err(Error::WRONG_TYPE);
+        }
+        let pop: &[u8] = if from_left { b"LPOP" } else { b"RPOP" };
+        let mut popped = self.run(self.owner(from), vec![pop.to_vec(), from.clone()]).await;
+        let popped = popped.flatten();
+        if let Some(element) = bulk_of(&popped) {
+            let push: &[u8] = if to_left { b"LPUSH" } else { b"RPUSH" };
+            self.run(self.owner(to), vec![push.to_vec(), to.clone(), element.to_vec()]).await;
+        }
+        out.buf.extend_from_slice(&popped);
+        Ok(())
+    }
+
+    /// SMOVE source destination member.
+    async fn move_member(&self, out: &mut Output) -> Result<(), Error> {
+        let (from, to, member) = (&self.argv[1], &self.argv[2], &self.argv[3]);
+        match self.kind_of(from).await {
+            None => {
+                self.reply(out).integer(0);
+                return Ok(());
+            }
+            Some(Type::Set) => {}
+            Some(_) => return Err(Error::WRONG_TYPE),
+        }
+        if self.kind_of(to).await.is_some_and(|kind| kind != Type::Set) {
+            return Err(Error::WRONG_TYPE);
+        }
+        let remove = vec![b"SREM".to_vec(), from.clone(), member.clone()];
+        let removed = self.run(self.owner(from), remove).await.flatten() == b":1\r\n";
+        if removed {
+            self.run(self.owner(to), vec![b"SADD".to_vec(), to.clone(), member.clone()]).await;
+        }
+        self.reply(out).integer(removed as i64);
+        Ok(())
+    }
+
+    /// LMPOP and ZMPOP: numkeys key [key ...] and the rest.
+    async fn first_of(&self, out: &mut Output) -> Result<(), Error> {
+        let argv: Vec<&[u8]> = self.argv.iter().map(|arg| &arg[..]).collect();
+        let keys = keys_of(self.command, &argv).ok_or(Error::SYNTAX)?;
+        let rest = keys[keys.len() - 1].index + 1;
+        for key in &keys {
+            let one = [argv[0], b"1", argv[key.index]].into_iter().chain(argv[rest..].iter().copied());
+            let one = one.map(<[u8]>::to_vec).collect();
+            let reply = self.run(self.owner(argv[key.index]), one).await.flatten();
+            if !is_null(&reply) {
+                out.buf.extend_from_slice(&reply);
+                return Ok(());
+            }
+        }
+        self.reply(out).null_array();
+        Ok(())
+    }
+
+    /// XREAD and XREADGROUP: options STREAMS key [key ...] id [id ...].
+    async fn per_stream(&self, out: &mut Output) -> Result<(), Error> {
+        let argv: Vec<&[u8]> = self.argv.iter().map(|arg| &arg[..]).collect();
+        let keys = keys_of(self.command, &argv).ok_or(Error::SYNTAX)?;
+        let first = keys[0].index;
+        let count = keys.len();
+        if argv.len() != first + 2 * count {
+            // Not as many ids as keys: any shard has the words for it.
+            let reply = self.run(self.owner(argv[first]), self.argv.clone()).await.flatten();
+            out.buf.extend_from_slice(&reply);
+            return Ok(());
+        }
+        let mut found = Vec::new();
+        let mut elements = 0;
+        for at in first..first + count {
+            let one = argv[..first].iter().chain([&argv[at], &argv[at + count]]);
+            let one = one.map(|arg| arg.to_vec()).collect();
+            let reply = self.run(self.owner(argv[at]), one).await.flatten();
+            if reply.first() == Some(&b'-') {
+                out.buf.extend_from_slice(&reply);
+                return Ok(());
+            }
+            if !is_null(&reply) {
+                // An array or a map of one element: what follows its header.
+                let header = memchr::memchr(b'\n', &reply).map_or(reply.len(), |end| end + 1);
+                found.extend_from_slice(&reply[header..]);
+                elements += 1;
+            }
+        }
+        match (elements, self.protocol) {
+            (0, _) => self.reply(out).null_array(),
+            (n, Protocol::Resp2) => self.reply(out).array(n),
+            (n, Protocol::Resp3) => self.reply(out).map(n),
+        }
+        out.buf.extend_from_slice(&found);
+        Ok(())
+    }
+}
+
+/// Slice in which work is done that is not to be interrupted, in segments of the table.
+const WHOLE: usize = 1 << 20;
+
+/// Runs a command of a shard to its end at once, sliced work included.
+fn run_whole(shard: &mut Shard, view: View, protocol: Protocol, argv: &[Vec<u8>]) -> Output {
+    let argv: Vec<&[u8]> = argv.iter().map(|arg| &arg[..]).collect();
+    let mut out = Output::default();
+    match registry().resolve(&argv) {
+        Err(error) => RespSink::new(&mut out, protocol).error(error.text()),
+        Ok(command) => {
+            let applied = shard.apply(view, command, &argv, None, &mut RespSink::new(&mut out, protocol));
+            if let Applied::Later(mut work) = applied {
+                while !work.resume(shard, view.now, WHOLE, &mut RespSink::new(&mut out, protocol)) {}
+            }
+        }
+    }
+    out
+}
+
+/// The content of an encoded bulk string.
+fn bulk_of(encoded: &[u8]) -> Option<&[u8]> {
+    let line = memchr::memchr(b'\n', encoded)? + 1;
+    if encoded.first() != Some(&b'$') || encoded[1] == b'-' {
+        return None;
+    }
+    encoded.get(line..encoded.len().checked_sub(2)?)
+}
+
+/// Whether an encoded reply is the absence of one, in either protocol.
+fn is_null(encoded: &[u8]) -> bool {
+    matches!(encoded, b"$-1\r\n" | b"*-1\r\n" | b"_\r\n")
 }

@@ -25,6 +25,12 @@ pub enum DecodeError {
         /// The most that it could be.
         max: usize,
     },
+    /// The record is intact and holds a value of a type that no version known here writes.
+    #[error("value type {found} is unknown")]
+    ValueType {
+        /// In the record.
+        found: u8,
+    },
     /// Bytes of the frame changed after it was written, or it was only partly written.
     #[error("frame checksum is {computed:08x}, the frame says {stored:08x}: the file is damaged here")]
     Checksum {

@@ -6,6 +6,7 @@
 //! ```text
 //! change     kind  flags              fields
 //! Set        1     V: bit 4, E: bit 5 db  key  value (an integer if V)  expiry if E
+//!                  O: bit 6           the value is a type byte and the bytes of a collection
 //! Append     2                        db  key  tail
 //! SetRange   3                        db  key  offset  bytes
 //! Expire     4     E: bit 5           db  key  expiry if E
@@ -14,7 +15,9 @@
 //! SwapDb     7                        a   b
 //! ```
 //!
-//! Reasons are 0 (command), 1 (expired) and 2 (evicted). Numbers are [`varint`]s; keys, values, tails and bytes are a
+//! The types of collections are 0 list, 1 set, 2 sorted set, 3 hash, 4 stream.
+//!
+//! Reasons are 0 (command), 1 (expired), 2 (evicted) and 3 (emptied). Numbers are [`varint`]s; keys, values, tails and bytes are a
 //! varint length and as many bytes; an integer value is a zigzag varint; an expiry is absolute, in milliseconds since the
 //! Unix epoch. `SET key 12345` in database 0 is 9 bytes.
 //!
@@ -22,6 +25,7 @@
 //! takes a free kind number and a new version; the meaning of a number never changes.
 
 use kora_engine::change::{Change, ChangeValue, DeleteReason};
+use kora_engine::value::Type;
 
 use crate::error::DecodeError;
 use crate::limits::FIELD_BYTES_MAX;
@@ -38,6 +42,7 @@ const SWAP_DB: u8 = 7;
 
 const VALUE_IS_INTEGER: u8 = 1 << 4;
 const EXPIRES: u8 = 1 << 5;
+const VALUE_IS_OBJECT: u8 = 1 << 6;
 const REASON_SHIFT: u32 = 4;
 
 /// Appends a change.
@@ -47,12 +52,22 @@ const REASON_SHIFT: u32 = 4;
 pub fn encode(change: &Change<'_>, out: &mut Vec<u8>) {
     match *change {
         Change::Set { db, key, value, expire_at } => {
-            let integer = if matches!(value, ChangeValue::Int(_)) { VALUE_IS_INTEGER } else { 0 };
+            let form = match value {
+                ChangeValue::Int(_) => VALUE_IS_INTEGER,
+                ChangeValue::Bytes(_) => 0,
+                ChangeValue::Object(_) | ChangeValue::Encoded { .. } => VALUE_IS_OBJECT,
+            };
             let expires = if expire_at.is_some() { EXPIRES } else { 0 };
-            put_head(SET | integer | expires, db, key, out);
+            put_head(SET | form | expires, db, key, out);
             match value {
                 ChangeValue::Int(number) => varint::encode(varint::zigzag(number), out),
                 ChangeValue::Bytes(bytes) => put_bytes(bytes, out),
+                ChangeValue::Object(object) => {
+                    let mut bytes = Vec::new();
+                    object.with(|object| object.encode(&mut bytes));
+                    put_object(object.kind(), &bytes, out);
+                }
+                ChangeValue::Encoded { kind, bytes } => put_object(kind, bytes, out),
             }
             if let Some(at) = expire_at {
                 varint::encode(at, out);
@@ -78,6 +93,7 @@ pub fn encode(change: &Change<'_>, out: &mut Vec<u8>) {
                 DeleteReason::Command => 0,
                 DeleteReason::Expired => 1,
                 DeleteReason::Evicted => 2,
+                DeleteReason::Emptied => 3,
             };
             put_head(DELETE | reason << REASON_SHIFT, db, key, out);
         }
@@ -99,6 +115,18 @@ fn put_head(tag: u8, db: u16, key: &[u8], out: &mut Vec<u8>) {
     put_bytes(key, out);
 }
 
+fn put_object(kind: Type, bytes: &[u8], out: &mut Vec<u8>) {
+    out.push(TYPES.iter().position(|&t| t == kind).expect("strings are not objects") as u8);
+    put_bytes(bytes, out);
+}
+
+/// Types of collections by their number in a record.
+const TYPES: [Type; 5] = [Type::List, Type::Set, Type::Zset, Type::Hash, Type::Stream];
+
+fn type_of(number: u8) -> Option<Type> {
+    TYPES.get(number as usize).copied()
+}
+
 fn put_bytes(bytes: &[u8], out: &mut Vec<u8>) {
     assert!(bytes.len() as u64 <= FIELD_BYTES_MAX, "a field of {} bytes", bytes.len());
     varint::encode(bytes.len() as u64, out);
@@ -112,10 +140,16 @@ pub fn decode(input: &[u8]) -> Result<(Change<'_>, usize), DecodeError> {
     let refused = Err(DecodeError::RecordTag { found: tag });
     let flags = tag & !KIND_BITS;
     let change = match tag & KIND_BITS {
-        SET if flags & !(VALUE_IS_INTEGER | EXPIRES) == 0 => {
+        SET if flags & !(VALUE_IS_INTEGER | VALUE_IS_OBJECT | EXPIRES) == 0
+            && flags & (VALUE_IS_INTEGER | VALUE_IS_OBJECT) != VALUE_IS_INTEGER | VALUE_IS_OBJECT =>
+        {
             let (db, key) = (reader.db()?, reader.bytes("key length")?);
             let value = if flags & VALUE_IS_INTEGER != 0 {
                 ChangeValue::Int(varint::unzigzag(reader.number("integer value")?))
+            } else if flags & VALUE_IS_OBJECT != 0 {
+                let found = reader.byte()?;
+                let kind = type_of(found).ok_or(DecodeError::ValueType { found })?;
+                ChangeValue::Encoded { kind, bytes: reader.bytes("value length")? }
             } else {
                 ChangeValue::Bytes(reader.bytes("value length")?)
             };
@@ -142,6 +176,7 @@ pub fn decode(input: &[u8]) -> Result<(Change<'_>, usize), DecodeError> {
                 0 => DeleteReason::Command,
                 1 => DeleteReason::Expired,
                 2 => DeleteReason::Evicted,
+                3 => DeleteReason::Emptied,
                 _ => return refused,
             };
             Change::Delete { db: reader.db()?, key: reader.bytes("key length")?, reason }
@@ -290,9 +325,9 @@ pub(crate) mod tests {
     fn unknown_tags_are_refused() {
         for tag in 0..=255u8 {
             let flags_known = match tag & KIND_BITS {
-                SET => tag & 0xc0 == 0,
+                SET => tag & 0x80 == 0 && tag & 0x50 != 0x50,
                 EXPIRE => tag & 0xd0 == 0,
-                DELETE => tag >> 4 <= 2,
+                DELETE => tag >> 4 <= 3,
                 APPEND | SET_RANGE | FLUSH_DB | SWAP_DB => tag >> 4 == 0,
                 _ => false,
             };

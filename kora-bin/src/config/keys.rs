@@ -54,6 +54,7 @@ const THREADS: &str = "Threads";
 const SECURITY: &str = "Security";
 const CLIENTS: &str = "Clients and limits";
 const DATA: &str = "Data";
+const ENCODINGS: &str = "Encodings";
 const OBSERVE: &str = "Logs and monitoring";
 
 const I32_MAX: i64 = i32::MAX as i64;
@@ -223,6 +224,102 @@ pub(crate) static KEYS: &[Key] = &[
         default: Default::Text("10"),
         redis: Some("hz"),
         help: "Times per second that expired keys are looked for and reclaimed",
+    },
+    Key {
+        name: "hash_max_listpack_entries",
+        group: ENCODINGS,
+        kind: Kind::Integer { min: 0, max: i64::MAX },
+        default: Default::Text("512"),
+        redis: Some("hash-max-listpack-entries"),
+        help: "Fields that a packed hash may have",
+    },
+    Key {
+        name: "hash_max_listpack_value",
+        group: ENCODINGS,
+        kind: Kind::Integer { min: 0, max: i64::MAX },
+        default: Default::Text("64"),
+        redis: Some("hash-max-listpack-value"),
+        help: "Bytes of the longest field or value in a packed hash",
+    },
+    Key {
+        name: "hll_sparse_max_bytes",
+        group: ENCODINGS,
+        kind: Kind::Integer { min: 0, max: i64::MAX },
+        default: Default::Text("3000"),
+        redis: Some("hll-sparse-max-bytes"),
+        help: "Bytes that a HyperLogLog may take before it becomes dense",
+    },
+    Key {
+        name: "list_compress_depth",
+        group: ENCODINGS,
+        kind: Kind::Integer { min: 0, max: I32_MAX },
+        default: Default::Text("0"),
+        redis: Some("list-compress-depth"),
+        help: "Accepted for Redis's sake: blocks of lists are not compressed",
+    },
+    Key {
+        name: "list_max_listpack_size",
+        group: ENCODINGS,
+        kind: Kind::Integer { min: i32::MIN as i64, max: I32_MAX },
+        default: Default::Text("-2"),
+        redis: Some("list-max-listpack-size"),
+        help: "Elements of a block of a list, or -1 to -5 for blocks of 4, 8, 16, 32 and 64 KiB",
+    },
+    Key {
+        name: "set_max_intset_entries",
+        group: ENCODINGS,
+        kind: Kind::Integer { min: 0, max: i64::MAX },
+        default: Default::Text("512"),
+        redis: Some("set-max-intset-entries"),
+        help: "Members that a set of integers may have before it becomes a table",
+    },
+    Key {
+        name: "set_max_listpack_entries",
+        group: ENCODINGS,
+        kind: Kind::Integer { min: 0, max: i64::MAX },
+        default: Default::Text("128"),
+        redis: Some("set-max-listpack-entries"),
+        help: "Members that a packed set may have",
+    },
+    Key {
+        name: "set_max_listpack_value",
+        group: ENCODINGS,
+        kind: Kind::Integer { min: 0, max: i64::MAX },
+        default: Default::Text("64"),
+        redis: Some("set-max-listpack-value"),
+        help: "Bytes of the longest member of a packed set",
+    },
+    Key {
+        name: "stream_node_max_bytes",
+        group: ENCODINGS,
+        kind: Kind::Integer { min: 0, max: i64::MAX },
+        default: Default::Text("4096"),
+        redis: Some("stream-node-max-bytes"),
+        help: "Bytes of a block of a stream; 0 for no limit",
+    },
+    Key {
+        name: "stream_node_max_entries",
+        group: ENCODINGS,
+        kind: Kind::Integer { min: 0, max: i64::MAX },
+        default: Default::Text("100"),
+        redis: Some("stream-node-max-entries"),
+        help: "Entries of a block of a stream; 0 for no limit",
+    },
+    Key {
+        name: "zset_max_listpack_entries",
+        group: ENCODINGS,
+        kind: Kind::Integer { min: 0, max: i64::MAX },
+        default: Default::Text("128"),
+        redis: Some("zset-max-listpack-entries"),
+        help: "Members that a packed sorted set may have",
+    },
+    Key {
+        name: "zset_max_listpack_value",
+        group: ENCODINGS,
+        kind: Kind::Integer { min: 0, max: i64::MAX },
+        default: Default::Text("64"),
+        redis: Some("zset-max-listpack-value"),
+        help: "Bytes of the longest member of a packed sorted set",
     },
     Key {
         name: "log_level",

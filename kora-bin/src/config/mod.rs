@@ -87,6 +87,30 @@ pub struct Config {
     pub databases: u32,
     /// Rounds of active expiry per second.
     pub hz: u32,
+    /// Fields that a packed hash may have.
+    pub hash_max_listpack_entries: usize,
+    /// Bytes of the longest field or value in a packed hash.
+    pub hash_max_listpack_value: usize,
+    /// Bytes that a HyperLogLog may take before it becomes dense.
+    pub hll_sparse_max_bytes: usize,
+    /// Accepted for Redis's sake: blocks of lists are not compressed.
+    pub list_compress_depth: u32,
+    /// Elements of a block of a list, or -1 to -5 for blocks of 4, 8, 16, 32 and 64 KiB.
+    pub list_max_listpack_size: i32,
+    /// Members that a set of integers may have before it becomes a table.
+    pub set_max_intset_entries: usize,
+    /// Members that a packed set may have.
+    pub set_max_listpack_entries: usize,
+    /// Bytes of the longest member of a packed set.
+    pub set_max_listpack_value: usize,
+    /// Bytes of a block of a stream; 0 for no limit.
+    pub stream_node_max_bytes: usize,
+    /// Entries of a block of a stream; 0 for no limit.
+    pub stream_node_max_entries: usize,
+    /// Members that a packed sorted set may have.
+    pub zset_max_listpack_entries: usize,
+    /// Bytes of the longest member of a packed sorted set.
+    pub zset_max_listpack_value: usize,
     /// Least important message that is logged.
     pub log_level: LogLevel,
     /// Form of the log.

@@ -218,7 +218,8 @@ fn count_found(exec: &mut Exec<'_>, view: View, reply: &mut dyn Reply) -> Outcom
 fn type_(exec: &mut Exec<'_>, reply: &mut dyn Reply) -> Outcome {
     let keys = &mut exec.shard.keys;
     let key = keys.key(exec.argv[1]);
-    reply.simple(if keys.get(exec.view.untouched(), &key).is_some() { "string" } else { "none" });
+    let entry = keys.get(exec.view.untouched(), &key);
+    reply.simple(entry.map_or("none", |entry| entry.value().kind().name()));
     DONE
 }
 

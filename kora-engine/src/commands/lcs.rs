@@ -295,8 +295,8 @@ impl Continuation for Computation {
 
 /// LCS of two keys of this shard.
 pub(super) fn lcs(exec: &mut Exec<'_>, reply: &mut dyn Reply) -> Outcome {
-    let a = copy_of_value(exec.shard, exec.view, exec.arg(1));
-    let b = copy_of_value(exec.shard, exec.view, exec.arg(2));
+    let a = copy_of_value(exec.shard, exec.view, exec.arg(1))?;
+    let b = copy_of_value(exec.shard, exec.view, exec.arg(2))?;
     let options = Options::parse(&exec.argv[3..])?;
     let mut computation = Computation::new(a, b, options, exec.shard.config.max_string_len)?;
     if computation.steps() > STEPS_AT_ONCE {
@@ -307,15 +307,20 @@ pub(super) fn lcs(exec: &mut Exec<'_>, reply: &mut dyn Reply) -> Outcome {
     DONE
 }
 
+/// What LCS answers when a key holds a collection.
+pub const NOT_STRINGS: Error = Error::new("ERR The specified keys must contain string values");
+
 /// The strings must outlive this turn, in which other commands may write to the keys.
-fn copy_of_value(shard: &mut Shard, view: View, key: &[u8]) -> Vec<u8> {
+fn copy_of_value(shard: &mut Shard, view: View, key: &[u8]) -> Result<Vec<u8>, Error> {
     let key = shard.keys.key(key);
-    match shard.keys.get(view, &key).map(|entry| entry.value()) {
+    let entry = shard.keys.get_string(view, &key).map_err(|_| NOT_STRINGS)?;
+    Ok(match entry.map(|entry| entry.value()) {
         None => Vec::new(),
         Some(ValueRef::Int(value)) => itoa::Buffer::new().format(value).as_bytes().to_vec(),
         Some(ValueRef::Bytes(bytes)) => bytes.to_vec(),
         Some(ValueRef::Shared(bytes)) => bytes.to_vec(),
-    }
+        Some(ValueRef::Object(_)) => return Err(NOT_STRINGS),
+    })
 }
 
 #[cfg(test)]

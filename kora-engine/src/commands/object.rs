@@ -9,6 +9,7 @@ use crate::exec::{Exec, Outcome, DONE};
 use crate::keyspace::View;
 use crate::reply::Reply;
 use crate::table::{Entry, ValueRef, ACCESS_MASK};
+use crate::value::Object;
 
 /// Longest string that Redis keeps in one allocation with its object header, and calls `embstr`.
 const EMBSTR_MAX: usize = 44;
@@ -104,6 +105,7 @@ fn encoding(exec: &mut Exec<'_>, reply: &mut dyn Reply) -> Outcome {
         ValueRef::Int(_) => &b"int"[..],
         ValueRef::Bytes(bytes) if bytes.len() <= EMBSTR_MAX && !entry.is_edited() => b"embstr",
         ValueRef::Bytes(_) | ValueRef::Shared(_) => b"raw",
+        ValueRef::Object(object) => object.with(Object::encoding).as_bytes(),
     });
     DONE
 }

@@ -18,6 +18,7 @@ use crate::keyspace::{Keyspace, View};
 use crate::limits::{CURSOR_POSITION_BITS, SEGMENT_KEYS, WALK_FIRST_KEYS};
 use crate::reply::Reply;
 use crate::shard::{Shard, ShardId};
+use crate::value::Type;
 
 pub(crate) const ROWS: &[CommandSpec] = &[
     CommandSpec {
@@ -87,12 +88,12 @@ fn keys(exec: &mut Exec<'_>, reply: &mut dyn Reply) -> Outcome {
         }
         return DONE;
     }
-    start(exec, reply, Walk::new(exec.view.db, Some(glob), true, 0, usize::MAX, Answer::Keys))
+    start(exec, reply, Walk::new(exec.view.db, Some(glob), None, 0, usize::MAX, Answer::Keys))
 }
 
 fn scan(exec: &mut Exec<'_>, reply: &mut dyn Reply) -> Outcome {
     let cursor = parse_cursor(exec.argv[1]).ok_or(Error::INVALID_CURSOR)?;
-    let (mut glob, mut count, mut of_type) = (None, DEFAULT_COUNT, true);
+    let (mut glob, mut count, mut of_type) = (None, DEFAULT_COUNT, None);
     let mut rest = exec.argv[2..].iter();
     while let Some(word) = rest.next() {
         let value = rest.next().ok_or(Error::SYNTAX)?;
@@ -102,8 +103,8 @@ fn scan(exec: &mut Exec<'_>, reply: &mut dyn Reply) -> Outcome {
         } else if args::is(word, "match") {
             glob = Some(Glob::new(value)).filter(|glob| !glob.is_everything());
         } else if args::is(word, "type") {
-            // All values are strings. A name that is no type at all finds nothing either, and is no error.
-            of_type = args::is(value, "string");
+            // A name that is no type at all finds nothing, and is no error.
+            of_type = Some(Type::named(value));
         } else {
             return Err(Error::SYNTAX);
         }
@@ -143,8 +144,8 @@ struct Walk {
     db: u16,
     /// None: all names.
     glob: Option<Glob>,
-    /// Whether the values are of the wanted type.
-    of_type: bool,
+    /// None: values of all types; some none: of a type that there is not.
+    of_type: Option<Option<Type>>,
     /// Where it goes on; 0 after the last key.
     position: u64,
     /// How many keys it may still visit.
@@ -154,7 +155,14 @@ struct Walk {
 }
 
 impl Walk {
-    fn new(db: u16, glob: Option<Glob>, of_type: bool, position: u64, count: usize, answer: Answer) -> Walk {
+    fn new(
+        db: u16,
+        glob: Option<Glob>,
+        of_type: Option<Option<Type>>,
+        position: u64,
+        count: usize,
+        answer: Answer,
+    ) -> Walk {
         Walk { db, glob, of_type, position, left: count, names: Names::default(), answer }
     }
 
@@ -166,7 +174,8 @@ impl Walk {
         names.start_turn();
         self.position = keys.scan(view, self.position, count, &mut |entry| {
             let name = entry.key();
-            if *of_type && glob.as_ref().is_none_or(|glob| glob.matches(name)) {
+            let wanted = of_type.is_none_or(|kind| kind == Some(entry.value().kind()));
+            if wanted && glob.as_ref().is_none_or(|glob| glob.matches(name)) {
                 names.add(name);
             }
         });

@@ -36,6 +36,7 @@ pub use directory::Remains;
 pub use record::{Entry, NewValue, OwnedEntry, ValueRef, ACCESS_MASK, APPEND_INLINE_MAX, INLINE_VALUE_MAX};
 
 use crate::hash::KeyHasher;
+use crate::value::{Collection, Object};
 use directory::{DirEntry, Directory};
 use record::{Payload, Record};
 use segment::{tag_bits, Delta, Find};
@@ -78,6 +79,14 @@ impl std::ops::AddAssign for TableMemory {
         self.segments += other.segments;
         self.records += other.records;
     }
+}
+
+/// Where a key is in a table, until the table changes: lets a caller decide what to do before it borrows the table.
+#[derive(Clone, Copy)]
+pub(crate) struct Position {
+    hash: KeyHash,
+    index: usize,
+    at: usize,
 }
 
 /// What a sweep did.
@@ -223,11 +232,25 @@ impl Table {
     /// The entry of a key, for changing it.
     #[inline]
     pub fn get_mut(&mut self, hash: KeyHash, key: &[u8]) -> Option<EntryMut<'_>> {
+        let position = self.find(hash, key)?;
+        Some(self.at(position))
+    }
+
+    /// Where a key is, until the table changes.
+    #[inline(always)]
+    pub(crate) fn find(&self, hash: KeyHash, key: &[u8]) -> Option<Position> {
         let (index, entry, tag) = self.locate(hash);
         match entry.segment.find(entry.homes, tag, key) {
-            Find::At(at) => Some(EntryMut { table: self, hash, index, at }),
+            Find::At(at) => Some(Position { hash, index, at }),
             Find::Vacant(_) => None,
         }
+    }
+
+    /// The entry at a position that [`Table::find`] has just given.
+    #[inline(always)]
+    pub(crate) fn at(&mut self, position: Position) -> EntryMut<'_> {
+        debug_assert!(self.directory.entry(position.index).segment.is_occupied(position.at));
+        EntryMut { table: self, hash: position.hash, index: position.index, at: position.at }
     }
 
     /// Inserts a key or replaces its value, expiry and access clock; true when it replaced. `expire_at` is in unix
@@ -241,9 +264,32 @@ impl Table {
         expire_at: Option<u64>,
         access: u32,
     ) -> bool {
+        self.insert_payload(hash, key, Payload::new(&value), expire_at, access)
+    }
+
+    /// As [`Table::insert`], of a collection.
+    pub fn insert_object(
+        &mut self,
+        hash: KeyHash,
+        key: &[u8],
+        object: Object,
+        expire_at: Option<u64>,
+        access: u32,
+    ) -> bool {
+        self.insert_payload(hash, key, Payload::Object(object), expire_at, access)
+    }
+
+    #[inline(always)]
+    fn insert_payload(
+        &mut self,
+        hash: KeyHash,
+        key: &[u8],
+        payload: Payload<'_>,
+        expire_at: Option<u64>,
+        access: u32,
+    ) -> bool {
         self.note_expiry(expire_at);
         let (index, entry, tag) = self.locate(hash);
-        let payload = Payload::new(&value);
         match entry.segment.find(entry.homes, tag, key) {
             Find::At(at) => {
                 let segment = &mut self.directory.entry_mut(index).segment;
@@ -676,6 +722,29 @@ impl<'a> EntryMut<'a> {
         let at = self.at;
         let delta = self.segment().write_at(at, offset, data);
         self.table.account(delta);
+    }
+
+    /// Takes the collection out of the record, to be changed; none when the value is of another type.
+    ///
+    /// # Safety
+    /// Until [`EntryMut::put_back`] the record's word is stale: the caller calls it, or nothing else of this entry, before
+    /// anybody else sees the table.
+    #[inline]
+    pub(crate) unsafe fn take_collection<T: Collection>(&self) -> Option<T> {
+        let word = self.table.directory.entry(self.index).segment.object_word(self.at, T::TYPE)?;
+        // SAFETY: the word is that of the record's collection, which is of type `T`; by the caller, it is not used again.
+        Some(unsafe { T::from_word(word) })
+    }
+
+    /// Puts a collection back that [`EntryMut::take_collection`] took.
+    ///
+    /// # Safety
+    /// The value was taken from this entry.
+    #[inline]
+    pub(crate) unsafe fn put_back<T: Collection>(&mut self, value: T) {
+        let at = self.at;
+        // SAFETY: by the caller, the record is of this type and its word stale.
+        unsafe { self.segment().set_object_word(at, value.into_word()) };
     }
 
     /// Removes the key and gives its value and expiry.

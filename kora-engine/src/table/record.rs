@@ -9,7 +9,7 @@
 //!                 bits 8..24  key length in bytes (0xffff for a long key)
 //!                 bits 24..40 length of an inline value in bytes
 //!                 bits 40..64 access clock (LRU time or LFU counter; the record does not care)
-//! +8   words      [expiry, unix ms] [integer, or pointer to the boxed value] [length of a long key]
+//! +8   words      [expiry, unix ms] [integer, pointer to the boxed value, or collection] [length of a long key]
 //! +8+8*words      key bytes, then the bytes of an inline value
 //! ```
 //!
@@ -30,13 +30,18 @@
 //!   `Record` is `Copy` so that it can live packed in a slot; it is not handed out of the table. What is handed out is an
 //!   [`Entry`] whose lifetime is a borrow of the owner.
 //! - Addresses fit 48 bits (asserted at allocation) and are multiples of 8, so a slot can hold flags and a tag.
-//! - The value word of a `LARGE` record is the only pointer to its box.
+//! - The value word of a `LARGE` record is the only pointer to its box, that of a collection is the only owner of it.
+//!
+//! A collection counts with its word only in the sums of a table: what it holds besides changes without the table's
+//! knowledge.
 
 use std::alloc::{alloc, dealloc, handle_alloc_error, realloc, Layout};
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 
 use bytes::{Bytes, BytesMut};
+
+use crate::value::{Object, ObjectRef, Type};
 
 /// Longest value in bytes that is stored in the record itself; longer ones are refcounted.
 pub const INLINE_VALUE_MAX: usize = 16 * 1024;
@@ -62,6 +67,12 @@ const LONG_KEY_MIN: usize = 0xffff;
 const KIND_INLINE: u64 = 0;
 const KIND_INT: u64 = 1;
 const KIND_LARGE: u64 = 2;
+/// The first of the kinds of collections.
+const KIND_LIST: u64 = 3;
+const KIND_SET: u64 = 4;
+const KIND_ZSET: u64 = 5;
+const KIND_HASH: u64 = 6;
+const KIND_STREAM: u64 = 7;
 
 const GRANULE: usize = 16;
 const ADDRESS_BITS: u32 = 48;
@@ -78,16 +89,27 @@ pub enum ValueRef<'a> {
     Bytes(&'a [u8]),
     /// A large string: clone the `Bytes` to keep it, at no copy.
     Shared(&'a Bytes),
+    /// A collection.
+    Object(ObjectRef<'a>),
 }
 
 impl ValueRef<'_> {
-    /// Length of the string in bytes; of an integer, that of its decimal text.
+    /// Length of the string in bytes; of an integer, that of its decimal text; of a collection, its number of elements.
     #[inline]
     pub fn len(&self) -> usize {
         match self {
             ValueRef::Int(int) => itoa::Buffer::new().format(*int).len(),
             ValueRef::Bytes(bytes) => bytes.len(),
             ValueRef::Shared(bytes) => bytes.len(),
+            ValueRef::Object(object) => object.with(Object::elements),
+        }
+    }
+
+    /// Its type.
+    pub fn kind(&self) -> Type {
+        match self {
+            ValueRef::Object(object) => object.kind(),
+            _ => Type::String,
         }
     }
 
@@ -155,6 +177,7 @@ pub(super) enum Payload<'a> {
     Inline(&'a [u8]),
     Int(i64),
     Large(Box<Large>),
+    Object(Object),
 }
 
 impl<'a> Payload<'a> {
@@ -188,6 +211,30 @@ impl<'a> Payload<'a> {
     }
 }
 
+/// The kind of a collection's record.
+fn kind_of(kind: Type) -> u64 {
+    match kind {
+        Type::String => unreachable!("a string is not an object"),
+        Type::List => KIND_LIST,
+        Type::Set => KIND_SET,
+        Type::Zset => KIND_ZSET,
+        Type::Hash => KIND_HASH,
+        Type::Stream => KIND_STREAM,
+    }
+}
+
+/// The type of a collection by its record's kind.
+fn type_of(kind: u64) -> Type {
+    match kind {
+        KIND_LIST => Type::List,
+        KIND_SET => Type::Set,
+        KIND_ZSET => Type::Zset,
+        KIND_HASH => Type::Hash,
+        KIND_STREAM => Type::Stream,
+        _ => Type::String,
+    }
+}
+
 /// The header word of a record, by value.
 #[derive(Clone, Copy)]
 struct Header(u64);
@@ -201,6 +248,7 @@ impl Header {
             Payload::Inline(_) => KIND_INLINE,
             Payload::Int(_) => KIND_INT,
             Payload::Large(_) => KIND_LARGE,
+            Payload::Object(object) => kind_of(object.kind()),
         };
         let short_len = if long { LEN_MASK } else { key_len as u64 };
         Header(
@@ -368,6 +416,7 @@ impl Record {
                     let at = self.word(header.value_word_offset()).cast::<*mut Large>();
                     at.write(Box::into_raw(large));
                 }
+                Payload::Object(object) => self.word(header.value_word_offset()).write(object.into_word()),
             }
         }
     }
@@ -388,7 +437,7 @@ impl Record {
         rounded(header.key_offset() + self.key_len(header) + header.value_len())
     }
 
-    /// Bytes of everything that the record owns.
+    /// Bytes of everything that the record owns but the contents of a collection.
     #[inline(always)]
     pub(super) fn heap_bytes(self) -> usize {
         let boxed = match self.header().kind() {
@@ -471,7 +520,42 @@ impl Record {
         if header.kind() == KIND_LARGE {
             // SAFETY: the word is the only pointer to the box.
             drop(unsafe { Box::from_raw(self.word(header.value_word_offset()).cast::<*mut Large>().read()) });
+        } else if header.kind() >= KIND_LIST {
+            // SAFETY: by the caller, nobody uses the word again.
+            unsafe { self.take_object() }.discard();
         }
+    }
+
+    /// Moves the collection out.
+    ///
+    /// # Safety
+    /// The record is live and of a collection's kind, and its word is not used again.
+    #[cold]
+    #[inline(never)]
+    unsafe fn take_object(self) -> Object {
+        let header = self.header();
+        // SAFETY: by the caller.
+        unsafe { Object::from_word(type_of(header.kind()), self.word(header.value_word_offset()).read()) }
+    }
+
+    /// The word of a collection of this type; none when the value is of another.
+    #[inline(always)]
+    pub(super) fn object_word(self, kind: Type) -> Option<u64> {
+        let header = self.header();
+        // SAFETY: a record of a collection has a value word.
+        (header.kind() == kind_of(kind)).then(|| unsafe { self.word(header.value_word_offset()).read() })
+    }
+
+    /// Replaces the word of a collection by what has become of it.
+    ///
+    /// # Safety
+    /// `word` is of an object of the record's type that nobody else owns, and the old word's object is gone or the same.
+    #[inline(always)]
+    pub(super) unsafe fn set_object_word(self, word: u64) {
+        let header = self.header();
+        debug_assert!(header.kind() >= KIND_LIST);
+        // SAFETY: a record of a collection has a value word.
+        unsafe { self.word(header.value_word_offset()).write(word) };
     }
 
     /// Frees the record's own allocation only.
@@ -495,9 +579,10 @@ impl Record {
             match header.kind() {
                 KIND_INLINE => Payload::Inline(self.inline_value()),
                 KIND_INT => Payload::Int(self.word(header.value_word_offset()).cast::<i64>().read()),
-                _ => Payload::Large(Box::from_raw(
+                KIND_LARGE => Payload::Large(Box::from_raw(
                     self.word(header.value_word_offset()).cast::<*mut Large>().read(),
                 )),
+                _ => Payload::Object(self.take_object()),
             }
         }
     }
@@ -680,7 +765,8 @@ impl Record {
                     let record = self.replace(payload, self.expire_at(), header.access());
                     record.write_at(offset, data)
                 }
-                _ => self.write_at_inline(offset, data),
+                KIND_INLINE => self.write_at_inline(offset, data),
+                _ => unreachable!("bytes are written into strings"),
             }
         }
     }
@@ -791,7 +877,11 @@ impl<'a> Entry<'a> {
             match header.kind() {
                 KIND_INLINE => ValueRef::Bytes(self.record.inline_value()),
                 KIND_INT => ValueRef::Int(self.record.word(header.value_word_offset()).cast::<i64>().read()),
-                _ => ValueRef::Shared(&self.record.large().bytes),
+                KIND_LARGE => ValueRef::Shared(&self.record.large().bytes),
+                kind => {
+                    let word = self.record.word(header.value_word_offset()).read();
+                    ValueRef::Object(ObjectRef::new(type_of(kind), word))
+                }
             }
         }
     }
@@ -800,6 +890,12 @@ impl<'a> Entry<'a> {
     /// short it is.
     pub fn is_edited(&self) -> bool {
         self.record.header().0 & EDITED != 0
+    }
+
+    /// Whether the value is a collection.
+    #[inline(always)]
+    pub fn is_object(&self) -> bool {
+        self.record.header().kind() >= KIND_LIST
     }
 
     /// When the key expires, in unix milliseconds. The table does not hide an expired key: its caller knows the time.
@@ -816,20 +912,29 @@ impl<'a> Entry<'a> {
 
     /// A copy of the value, expiry and access clock; a large value is shared.
     pub fn to_owned(&self) -> OwnedEntry {
-        let value = match self.value() {
-            ValueRef::Int(int) => NewValue::Int(int),
-            ValueRef::Bytes(bytes) => NewValue::Bytes(bytes),
-            ValueRef::Shared(bytes) => NewValue::Shared(bytes.clone()),
+        let value;
+        let payload = match self.value() {
+            ValueRef::Int(int) => Payload::Int(int),
+            ValueRef::Bytes(bytes) => Payload::Inline(bytes),
+            ValueRef::Shared(bytes) => {
+                value = NewValue::Shared(bytes.clone());
+                Payload::new(&value)
+            }
+            ValueRef::Object(object) => Payload::Object(object.with(Object::clone)),
         };
-        let record = Record::new(self.key(), Payload::new(&value), self.expire_at(), self.access());
+        let record = Record::new(self.key(), payload, self.expire_at(), self.access());
         // SAFETY: the record was just made; its layout does not depend on this bit.
         unsafe { record.write_header(Header(record.header().0 | self.record.header().0 & EDITED)) };
         OwnedEntry { record }
     }
 
-    /// Bytes of memory that the key takes: its slot, its record, and a large value with its spare capacity.
+    /// Bytes of memory that the key takes: its slot, its record, and a large value or a collection with its spare capacity.
     pub fn memory_usage(&self) -> usize {
-        std::mem::size_of::<u64>() + self.record.heap_bytes()
+        let contents = match self.value() {
+            ValueRef::Object(object) => object.with(Object::memory),
+            _ => 0,
+        };
+        std::mem::size_of::<u64>() + self.record.heap_bytes() + contents
     }
 }
 

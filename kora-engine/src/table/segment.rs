@@ -32,6 +32,8 @@
 use std::alloc::{alloc_zeroed, dealloc, handle_alloc_error, Layout};
 use std::ptr::NonNull;
 
+use crate::value::Type;
+
 use super::pool::{Pool, RUN_MAX, UNIT_WORDS};
 use super::record::{prefetch, Entry, OwnedEntry, Payload, Record};
 
@@ -426,6 +428,22 @@ impl Segment {
     #[inline(always)]
     pub(super) fn set_int(&mut self, at: usize, int: i64) -> bool {
         self.record(at).set_int(int)
+    }
+
+    /// The word of the collection in an occupied slot; none when the value is of another type.
+    #[inline(always)]
+    pub(super) fn object_word(&self, at: usize, kind: Type) -> Option<u64> {
+        self.record(at).object_word(kind)
+    }
+
+    /// Replaces the word of the collection in an occupied slot.
+    ///
+    /// # Safety
+    /// As for [`Record::set_object_word`].
+    #[inline(always)]
+    pub(super) unsafe fn set_object_word(&mut self, at: usize, word: u64) {
+        // SAFETY: by the caller.
+        unsafe { self.record(at).set_object_word(word) };
     }
 
     /// Sets the access clock.

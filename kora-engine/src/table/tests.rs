@@ -32,6 +32,7 @@ fn text(value: ValueRef<'_>) -> Vec<u8> {
         ValueRef::Int(int) => int.to_string().into_bytes(),
         ValueRef::Bytes(bytes) => bytes.to_vec(),
         ValueRef::Shared(bytes) => bytes.to_vec(),
+        ValueRef::Object(object) => panic!("{object:?} in a table of strings"),
     }
 }
 

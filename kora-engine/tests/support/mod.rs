@@ -10,6 +10,7 @@ use kora_engine::command::registry;
 use kora_engine::keyspace::View;
 use kora_engine::reply::{Protocol, Reply};
 use kora_engine::shard::{Applied, EngineConfig, Shard, ShardId};
+use kora_engine::value::{ObjectRef, Type};
 use std::sync::{Arc, Mutex};
 
 /// The time of [`run`]: some moment of 2027.
@@ -257,13 +258,42 @@ impl Reply for Sink {
 /// A change that owns its bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OwnedChange {
-    Set { db: u16, key: Vec<u8>, value: OwnedValue, expire_at: Option<UnixMs> },
-    Append { db: u16, key: Vec<u8>, tail: Vec<u8> },
-    SetRange { db: u16, key: Vec<u8>, offset: u32, bytes: Vec<u8> },
-    Expire { db: u16, key: Vec<u8>, expire_at: Option<UnixMs> },
-    Delete { db: u16, key: Vec<u8>, reason: DeleteReason },
-    FlushDb { db: u16 },
-    SwapDb { a: u16, b: u16 },
+    Set {
+        db: u16,
+        key: Vec<u8>,
+        value: OwnedValue,
+        expire_at: Option<UnixMs>,
+    },
+    Append {
+        db: u16,
+        key: Vec<u8>,
+        tail: Vec<u8>,
+    },
+    SetRange {
+        db: u16,
+        key: Vec<u8>,
+        offset: u32,
+        bytes: Vec<u8>,
+    },
+    Expire {
+        db: u16,
+        key: Vec<u8>,
+        expire_at: Option<UnixMs>,
+    },
+    Delete {
+        db: u16,
+        key: Vec<u8>,
+        reason: DeleteReason,
+    },
+    FlushDb {
+        db: u16,
+    },
+    SwapDb {
+        a: u16,
+        b: u16,
+    },
+    /// A change of a collection, as its debug text: kora-persist's tests replay those from their bytes.
+    Edit(String),
 }
 
 /// A value inside an [`OwnedChange`].
@@ -271,6 +301,15 @@ pub enum OwnedChange {
 pub enum OwnedValue {
     Int(i64),
     Bytes(Vec<u8>),
+    Object(Type, Vec<u8>),
+}
+
+impl OwnedValue {
+    fn of_object(object: ObjectRef<'_>) -> OwnedValue {
+        let mut bytes = Vec::new();
+        object.with(|object| object.encode(&mut bytes));
+        OwnedValue::Object(object.kind(), bytes)
+    }
 }
 
 impl OwnedChange {
@@ -282,6 +321,8 @@ impl OwnedChange {
                 value: match value {
                     ChangeValue::Int(value) => OwnedValue::Int(value),
                     ChangeValue::Bytes(bytes) => OwnedValue::Bytes(bytes.to_vec()),
+                    ChangeValue::Object(object) => OwnedValue::of_object(object),
+                    ChangeValue::Encoded { kind, bytes } => OwnedValue::Object(kind, bytes.to_vec()),
                 },
                 expire_at,
             },
@@ -295,6 +336,8 @@ impl OwnedChange {
             Change::Delete { db, key, reason } => OwnedChange::Delete { db, key: key.to_vec(), reason },
             Change::FlushDb { db } => OwnedChange::FlushDb { db },
             Change::SwapDb { a, b } => OwnedChange::SwapDb { a, b },
+            #[allow(unreachable_patterns)] // until there is a type with changes of its own
+            edit => OwnedChange::Edit(format!("{edit:?}")),
         }
     }
 
@@ -307,6 +350,7 @@ impl OwnedChange {
                 value: match value {
                     OwnedValue::Int(value) => ChangeValue::Int(*value),
                     OwnedValue::Bytes(bytes) => ChangeValue::Bytes(bytes),
+                    OwnedValue::Object(kind, bytes) => ChangeValue::Encoded { kind: *kind, bytes },
                 },
                 expire_at: *expire_at,
             },
@@ -320,6 +364,7 @@ impl OwnedChange {
             OwnedChange::Delete { db, key, reason } => Change::Delete { db: *db, key, reason: *reason },
             OwnedChange::FlushDb { db } => Change::FlushDb { db: *db },
             OwnedChange::SwapDb { a, b } => Change::SwapDb { a: *a, b: *b },
+            OwnedChange::Edit(edit) => panic!("{edit} is not replayed here"),
         }
     }
 }
@@ -362,6 +407,7 @@ pub fn contents(shard: &Shard, db: u16, now: UnixMs) -> Vec<Held> {
                 ValueRef::Int(value) => OwnedValue::Int(value),
                 ValueRef::Bytes(bytes) => OwnedValue::Bytes(bytes.to_vec()),
                 ValueRef::Shared(bytes) => OwnedValue::Bytes(bytes.to_vec()),
+                ValueRef::Object(object) => OwnedValue::of_object(object),
             };
             held.push((entry.key().to_vec(), value, entry.expire_at()));
         });

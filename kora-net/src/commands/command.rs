@@ -1,7 +1,7 @@
 //! COMMAND and its subcommands: the command table, described to clients.
 
 use kora_engine::args;
-use kora_engine::command::{registry, Categories, Command, CommandSpec, Flags, KeySpec};
+use kora_engine::command::{registry, Begin, Categories, Command, CommandSpec, Find, Flags, KeySpec};
 use kora_engine::error::Error;
 use kora_engine::glob;
 use kora_engine::keys_of::{keys_of, KeyAt};
@@ -36,7 +36,15 @@ fn categories(spec: &CommandSpec) -> Vec<&'static str> {
         (row(Categories::KEYSPACE), "keyspace"),
         (row(Categories::READ) || flag(Flags::READONLY), "read"),
         (row(Categories::WRITE) || flag(Flags::WRITE), "write"),
+        (row(Categories::SET), "set"),
+        (row(Categories::SORTEDSET), "sortedset"),
+        (row(Categories::LIST), "list"),
+        (row(Categories::HASH), "hash"),
         (row(Categories::STRING), "string"),
+        (row(Categories::BITMAP), "bitmap"),
+        (row(Categories::HYPERLOGLOG), "hyperloglog"),
+        (row(Categories::GEO), "geo"),
+        (row(Categories::STREAM), "stream"),
         (flag(Flags::PUBSUB), "pubsub"),
         (flag(Flags::ADMIN), "admin"),
         (flag(Flags::FAST), "fast"),
@@ -129,13 +137,23 @@ fn write_info(command: &Command, reply: &mut dyn Reply) {
 
 /// First key, last key and step as clients before key specifications read them: one range around all of them.
 fn legacy_range(specs: &[KeySpec]) -> (i64, i64, i64) {
-    let Some(first) = specs.iter().map(|keys| keys.first).min() else { return (0, 0, 0) };
-    let last = match specs.iter().find(|keys| keys.last < 0) {
-        Some(open) => open.last,
-        None => specs.iter().map(|keys| keys.last).max().expect("there is a first"),
+    let ranges: Vec<(i64, i64, i64)> = specs
+        .iter()
+        .filter_map(|keys| match (keys.begin, keys.find) {
+            (Begin::Index(first), Find::Range { last, step, limit: 0 }) => {
+                let (first, last) = (i64::from(first), i64::from(last));
+                Some((first, if last < 0 { last } else { first + last }, i64::from(step)))
+            }
+            _ => None,
+        })
+        .collect();
+    let Some(first) = ranges.iter().map(|range| range.0).min() else { return (0, 0, 0) };
+    let last = match ranges.iter().find(|range| range.1 < 0) {
+        Some(open) => open.1,
+        None => ranges.iter().map(|range| range.1).max().expect("there is a first"),
     };
-    let step = if specs.len() == 1 { specs[0].step } else { 1 };
-    (first.into(), last.into(), step.into())
+    let step = if ranges.len() == 1 { ranges[0].2 } else { 1 };
+    (first, last, step)
 }
 
 fn write_key_spec(keys: &KeySpec, reply: &mut dyn Reply) {
@@ -145,28 +163,59 @@ fn write_key_spec(keys: &KeySpec, reply: &mut dyn Reply) {
     reply.bulk(b"begin_search");
     reply.map(2);
     reply.bulk(b"type");
-    reply.bulk(b"index");
-    reply.bulk(b"spec");
-    reply.map(1);
-    reply.bulk(b"index");
-    reply.integer(keys.first.into());
+    match keys.begin {
+        Begin::Index(index) => {
+            reply.bulk(b"index");
+            reply.bulk(b"spec");
+            reply.map(1);
+            reply.bulk(b"index");
+            reply.integer(index.into());
+        }
+        Begin::Keyword(word, from) => {
+            reply.bulk(b"keyword");
+            reply.bulk(b"spec");
+            reply.map(2);
+            reply.bulk(b"keyword");
+            reply.bulk(word.as_bytes());
+            reply.bulk(b"startfrom");
+            reply.integer(from.into());
+        }
+        Begin::SortStore => {
+            reply.bulk(b"unknown");
+            reply.bulk(b"spec");
+            reply.map(0);
+        }
+    }
     reply.bulk(b"find_keys");
     reply.map(2);
     reply.bulk(b"type");
-    reply.bulk(b"range");
-    reply.bulk(b"spec");
-    reply.map(3);
-    reply.bulk(b"lastkey");
-    // relative to the first key, unless it counts from the end
-    reply.integer(if keys.last < 0 {
-        keys.last.into()
-    } else {
-        i64::from(keys.last) - i64::from(keys.first)
-    });
-    reply.bulk(b"keystep");
-    reply.integer(keys.step.into());
-    reply.bulk(b"limit");
-    reply.integer(0);
+    match keys.find {
+        _ if keys.begin == Begin::SortStore => {
+            reply.bulk(b"unknown");
+            reply.bulk(b"spec");
+            reply.map(0);
+        }
+        Find::Range { last, step, limit } => {
+            reply.bulk(b"range");
+            reply.bulk(b"spec");
+            reply.map(3);
+            reply.bulk(b"lastkey");
+            reply.integer(last.into());
+            reply.bulk(b"keystep");
+            reply.integer(step.into());
+            reply.bulk(b"limit");
+            reply.integer(limit.into());
+        }
+        Find::NumKeys => {
+            reply.bulk(b"keynum");
+            reply.bulk(b"spec");
+            reply.map(3);
+            for (name, value) in [("keynumidx", 0), ("firstkey", 1), ("keystep", 1)] {
+                reply.bulk(name.as_bytes());
+                reply.integer(value);
+            }
+        }
+    }
 }
 
 fn write_key_flags(flags: kora_engine::command::KeyFlags, reply: &mut dyn Reply) {

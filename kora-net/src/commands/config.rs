@@ -107,6 +107,36 @@ const PARAMETERS: &[Parameter] = &[
         .to_owned()
     }),
     Parameter {
+        name: "hash-max-listpack-entries",
+        key: "hash_max_listpack_entries",
+        get: |_, settings| settings.encodings.hash_max_listpack_entries.to_string(),
+        set: Setter::Integer {
+            min: 0,
+            max: i64::MAX,
+            set: |settings, n| settings.encodings.hash_max_listpack_entries = n as usize,
+        },
+    },
+    Parameter {
+        name: "hash-max-listpack-value",
+        key: "hash_max_listpack_value",
+        get: |_, settings| settings.encodings.hash_max_listpack_value.to_string(),
+        set: Setter::Integer {
+            min: 0,
+            max: i64::MAX,
+            set: |settings, n| settings.encodings.hash_max_listpack_value = n as usize,
+        },
+    },
+    Parameter {
+        name: "hll-sparse-max-bytes",
+        key: "hll_sparse_max_bytes",
+        get: |_, settings| settings.encodings.hll_sparse_max_bytes.to_string(),
+        set: Setter::Integer {
+            min: 0,
+            max: i64::MAX,
+            set: |settings, n| settings.encodings.hll_sparse_max_bytes = n as usize,
+        },
+    },
+    Parameter {
         name: "hz",
         key: "hz",
         get: |_, settings| settings.hz.to_string(),
@@ -130,6 +160,26 @@ const PARAMETERS: &[Parameter] = &[
     },
     fixed("latency-tracking", |_, _| yes_or_no(true)),
     fixed("latency-tracking-info-percentiles", |_, _| "50 99 99.9".to_owned()),
+    Parameter {
+        name: "list-compress-depth",
+        key: "list_compress_depth",
+        get: |_, settings| settings.encodings.list_compress_depth.to_string(),
+        set: Setter::Integer {
+            min: 0,
+            max: I32_MAX,
+            set: |settings, n| settings.encodings.list_compress_depth = n as u32,
+        },
+    },
+    Parameter {
+        name: "list-max-listpack-size",
+        key: "list_max_listpack_size",
+        get: |_, settings| settings.encodings.list_max_listpack_size.to_string(),
+        set: Setter::Integer {
+            min: i32::MIN as i64,
+            max: i32::MAX as i64,
+            set: |settings, n| settings.encodings.list_max_listpack_size = n as i32,
+        },
+    },
     fixed("logfile", |_, _| String::new()),
     Parameter {
         name: "loglevel",
@@ -190,6 +240,36 @@ const PARAMETERS: &[Parameter] = &[
     },
     fixed("save", |_, _| String::new()),
     Parameter {
+        name: "set-max-intset-entries",
+        key: "set_max_intset_entries",
+        get: |_, settings| settings.encodings.set_max_intset_entries.to_string(),
+        set: Setter::Integer {
+            min: 0,
+            max: i64::MAX,
+            set: |settings, n| settings.encodings.set_max_intset_entries = n as usize,
+        },
+    },
+    Parameter {
+        name: "set-max-listpack-entries",
+        key: "set_max_listpack_entries",
+        get: |_, settings| settings.encodings.set_max_listpack_entries.to_string(),
+        set: Setter::Integer {
+            min: 0,
+            max: i64::MAX,
+            set: |settings, n| settings.encodings.set_max_listpack_entries = n as usize,
+        },
+    },
+    Parameter {
+        name: "set-max-listpack-value",
+        key: "set_max_listpack_value",
+        get: |_, settings| settings.encodings.set_max_listpack_value.to_string(),
+        set: Setter::Integer {
+            min: 0,
+            max: i64::MAX,
+            set: |settings, n| settings.encodings.set_max_listpack_value = n as usize,
+        },
+    },
+    Parameter {
         name: "slowlog-log-slower-than",
         key: "slowlog_log_slower_than",
         get: |_, settings| settings.slowlog_log_slower_than.to_string(),
@@ -207,6 +287,26 @@ const PARAMETERS: &[Parameter] = &[
             min: 0,
             max: i64::MAX,
             set: |settings, len| settings.slowlog_max_len = len as u64,
+        },
+    },
+    Parameter {
+        name: "stream-node-max-bytes",
+        key: "stream_node_max_bytes",
+        get: |_, settings| settings.encodings.stream_node_max_bytes.to_string(),
+        set: Setter::Integer {
+            min: 0,
+            max: i64::MAX,
+            set: |settings, n| settings.encodings.stream_node_max_bytes = n as usize,
+        },
+    },
+    Parameter {
+        name: "stream-node-max-entries",
+        key: "stream_node_max_entries",
+        get: |_, settings| settings.encodings.stream_node_max_entries.to_string(),
+        set: Setter::Integer {
+            min: 0,
+            max: i64::MAX,
+            set: |settings, n| settings.encodings.stream_node_max_entries = n as usize,
         },
     },
     fixed("tcp-backlog", |options, _| options.tcp_backlog.to_string()),
@@ -229,6 +329,26 @@ const PARAMETERS: &[Parameter] = &[
         Some(mode) => format!("{mode:o}"),
         None => "0".to_owned(),
     }),
+    Parameter {
+        name: "zset-max-listpack-entries",
+        key: "zset_max_listpack_entries",
+        get: |_, settings| settings.encodings.zset_max_listpack_entries.to_string(),
+        set: Setter::Integer {
+            min: 0,
+            max: i64::MAX,
+            set: |settings, n| settings.encodings.zset_max_listpack_entries = n as usize,
+        },
+    },
+    Parameter {
+        name: "zset-max-listpack-value",
+        key: "zset_max_listpack_value",
+        get: |_, settings| settings.encodings.zset_max_listpack_value.to_string(),
+        set: Setter::Integer {
+            min: 0,
+            max: i64::MAX,
+            set: |settings, n| settings.encodings.zset_max_listpack_value = n as usize,
+        },
+    },
 ];
 
 fn find(name: &[u8]) -> Option<&'static Parameter> {
@@ -533,6 +653,7 @@ pub(super) mod tests {
                 slowlog_max_len: 128,
                 latency_monitor_threshold: 0,
                 log_level: "info".to_owned(),
+                encodings: Default::default(),
             },
         }
     }

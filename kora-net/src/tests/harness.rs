@@ -76,6 +76,7 @@ impl TestServer {
                 slowlog_max_len: 128,
                 latency_monitor_threshold: 0,
                 log_level: "info".to_owned(),
+                encodings: Default::default(),
             },
         };
         change(&mut options);

@@ -255,7 +255,7 @@ impl Path {
     fn owner(&self, command: &Command, argv: &[&[u8]]) -> Option<u16> {
         let mut owner = None;
         for spec in command.spec.keys {
-            for at in spec.positions(argv.len()) {
+            for at in spec.positions(argv) {
                 let shard = Slot::of(argv[at]).shard(self.count);
                 match owner {
                     None => owner = Some(shard),

@@ -13,7 +13,7 @@ pub(super) fn append(exec: &mut Exec<'_>, reply: &mut dyn Reply) -> Outcome {
     let max_len = exec.shard.config.max_string_len;
     let keys = &mut exec.shard.keys;
     let key = keys.key(exec.argv[1]);
-    let len = match keys.peek(exec.view, &key) {
+    let len = match keys.peek_string(exec.view, &key)? {
         None => {
             keys.set(exec.view, &key, stored(tail, exec.frame), NewExpiry::Clear);
             tail.len()
@@ -34,9 +34,10 @@ pub(super) fn setrange(exec: &mut Exec<'_>, reply: &mut dyn Reply) -> Outcome {
     let max_len = exec.shard.config.max_string_len;
     let keys = &mut exec.shard.keys;
     let key = keys.key(exec.argv[1]);
+    let old_len = keys.peek_string(exec.view, &key)?.map_or(0, |entry| entry.value().len());
     let len = if bytes.is_empty() {
         // Nothing is written, not even the zero bytes before the offset.
-        keys.peek(exec.view, &key).map_or(0, |entry| entry.value().len())
+        old_len
     } else {
         check_len(offset, bytes.len(), max_len)?;
         // A limit above 4 GiB can be configured, an offset of that size cannot be recorded.

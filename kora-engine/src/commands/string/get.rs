@@ -14,7 +14,7 @@ use std::ops::Range;
 pub(super) fn get(exec: &mut Exec<'_>, reply: &mut dyn Reply) -> Outcome {
     let keys = &mut exec.shard.keys;
     let key = keys.key(exec.argv[1]);
-    answer_or_null(keys.get(exec.view, &key).map(|entry| entry.value()), reply);
+    answer_or_null(keys.get_string(exec.view, &key)?.map(|entry| entry.value()), reply);
     DONE
 }
 
@@ -24,7 +24,9 @@ pub(super) fn mget(exec: &mut Exec<'_>, reply: &mut dyn Reply) -> Outcome {
     reply.array(exec.argv.len() - 1);
     for name in &exec.argv[1..] {
         let key = keys.key(name);
-        answer_or_null(keys.get(exec.view, &key).map(|entry| entry.value()), reply);
+        // A key of another type reads as a missing one.
+        let entry = keys.get_string(exec.view, &key).unwrap_or(None);
+        answer_or_null(entry.map(|entry| entry.value()), reply);
     }
     DONE
 }
@@ -33,7 +35,7 @@ pub(super) fn mget(exec: &mut Exec<'_>, reply: &mut dyn Reply) -> Outcome {
 pub(super) fn getdel(exec: &mut Exec<'_>, reply: &mut dyn Reply) -> Outcome {
     let keys = &mut exec.shard.keys;
     let key = keys.key(exec.argv[1]);
-    answer_or_null(keys.get(exec.view, &key).map(|entry| entry.value()), reply);
+    answer_or_null(keys.get_string(exec.view, &key)?.map(|entry| entry.value()), reply);
     keys.remove(exec.view, &key);
     DONE
 }
@@ -73,7 +75,7 @@ pub(super) fn getex(exec: &mut Exec<'_>, reply: &mut dyn Reply) -> Outcome {
     let now = exec.now();
     let keys = &mut exec.shard.keys;
     let key = keys.key(exec.argv[1]);
-    let Some(entry) = keys.get(exec.view, &key) else {
+    let Some(entry) = keys.get_string(exec.view, &key)? else {
         reply.null();
         return DONE;
     };
@@ -105,7 +107,7 @@ pub(super) fn delex(exec: &mut Exec<'_>, reply: &mut dyn Reply) -> Outcome {
     let key = keys.key(exec.argv[1]);
     let removed = match exec.argv[2..] {
         [] => keys.remove(exec.view, &key),
-        [word, argument] => match keys.peek(exec.view, &key) {
+        [word, argument] => match keys.peek_string(exec.view, &key)? {
             None => false,
             Some(entry) => {
                 let comparison = Comparison::named(word).ok_or(UNKNOWN_CONDITION)?;
@@ -122,7 +124,7 @@ pub(super) fn delex(exec: &mut Exec<'_>, reply: &mut dyn Reply) -> Outcome {
 pub(super) fn digest_of_key(exec: &mut Exec<'_>, reply: &mut dyn Reply) -> Outcome {
     let keys = &mut exec.shard.keys;
     let key = keys.key(exec.argv[1]);
-    match keys.get(exec.view, &key) {
+    match keys.get_string(exec.view, &key)? {
         Some(entry) => reply.bulk(&digest(entry.value())),
         None => reply.null(),
     }
@@ -133,7 +135,7 @@ pub(super) fn digest_of_key(exec: &mut Exec<'_>, reply: &mut dyn Reply) -> Outco
 pub(super) fn strlen(exec: &mut Exec<'_>, reply: &mut dyn Reply) -> Outcome {
     let keys = &mut exec.shard.keys;
     let key = keys.key(exec.argv[1]);
-    let len = keys.get(exec.view, &key).map_or(0, |entry| entry.value().len());
+    let len = keys.get_string(exec.view, &key)?.map_or(0, |entry| entry.value().len());
     reply.integer(len as i64);
     DONE
 }
@@ -144,7 +146,7 @@ pub(super) fn getrange(exec: &mut Exec<'_>, reply: &mut dyn Reply) -> Outcome {
     let end = integer(exec.argv[3])?;
     let keys = &mut exec.shard.keys;
     let key = keys.key(exec.argv[1]);
-    match keys.get(exec.view, &key).map(|entry| entry.value()) {
+    match keys.get_string(exec.view, &key)?.map(|entry| entry.value()) {
         None => reply.bulk(b""),
         Some(ValueRef::Shared(bytes)) => reply.bulk_shared(&bytes.slice(slice_of(start, end, bytes.len()))),
         Some(value) => with_text(value, |text| reply.bulk(&text[slice_of(start, end, text.len())])),

@@ -44,11 +44,12 @@ pub(super) fn incrbyfloat(exec: &mut Exec<'_>, reply: &mut dyn Reply) -> Outcome
     const NOT_FINITE: Error = Error::new("ERR increment would produce NaN or Infinity");
     let keys = &mut exec.shard.keys;
     let key = keys.key(exec.argv[1]);
-    let value = match keys.peek(exec.view, &key).map(|entry| entry.value()) {
+    let value = match keys.peek_string(exec.view, &key)?.map(|entry| entry.value()) {
         None => Some(LongDouble::from(0)),
         Some(ValueRef::Int(value)) => Some(LongDouble::from(value)),
         Some(ValueRef::Bytes(text)) => LongDouble::parse(text),
         Some(ValueRef::Shared(text)) => LongDouble::parse(text),
+        Some(ValueRef::Object(_)) => return Err(Error::WRONG_TYPE),
     };
     let value = value.ok_or(Error::NOT_FLOAT)?;
     let delta = LongDouble::parse(exec.argv[2]).ok_or(Error::NOT_FLOAT)?;

@@ -100,7 +100,7 @@ fn set_with_options(exec: &mut Exec<'_>, reply: &mut dyn Reply) -> Outcome {
     let key = keys.key(exec.argv[1]);
     if options.get || options.condition != Condition::None {
         let reads = options.get || matches!(options.condition, Condition::Compare(..));
-        let entry = if reads { keys.get(exec.view, &key) } else { keys.peek(exec.view, &key) };
+        let entry = if reads { keys.get_string(exec.view, &key)? } else { keys.peek(exec.view, &key) };
         let old = entry.map(|entry| entry.value());
         let holds = options.condition.holds(old)?;
         if options.get {
@@ -154,7 +154,7 @@ fn set_expiring(exec: &mut Exec<'_>, form: Form, reply: &mut dyn Reply) -> Outco
 pub(super) fn getset(exec: &mut Exec<'_>, reply: &mut dyn Reply) -> Outcome {
     let keys = &mut exec.shard.keys;
     let key = keys.key(exec.argv[1]);
-    answer_or_null(keys.get(exec.view, &key).map(|entry| entry.value()), reply);
+    answer_or_null(keys.get_string(exec.view, &key)?.map(|entry| entry.value()), reply);
     keys.set(exec.view, &key, stored(exec.argv[2], exec.frame), NewExpiry::Clear);
     DONE
 }

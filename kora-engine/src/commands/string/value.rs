@@ -40,6 +40,7 @@ pub(super) fn answer(value: ValueRef<'_>, reply: &mut dyn Reply) {
         ValueRef::Bytes(bytes) => reply.bulk(bytes),
         ValueRef::Int(value) => reply.bulk_int(value),
         ValueRef::Shared(bytes) => reply.bulk_shared(bytes),
+        ValueRef::Object(_) => unreachable!("string commands look for strings"),
     }
 }
 
@@ -58,5 +59,6 @@ pub(super) fn with_text<T>(value: ValueRef<'_>, call: impl FnOnce(&[u8]) -> T) -
         ValueRef::Bytes(bytes) => call(bytes),
         ValueRef::Int(value) => call(itoa::Buffer::new().format(value).as_bytes()),
         ValueRef::Shared(bytes) => call(bytes),
+        ValueRef::Object(_) => unreachable!("string commands look for strings"),
     }
 }

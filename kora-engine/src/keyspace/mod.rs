@@ -9,7 +9,14 @@ use crate::change::{Change, ChangeValue, Changes, DeleteReason, UnixMs};
 use crate::error::Error;
 use crate::limits::{CURSOR_POSITION_BITS, SLOTS};
 use crate::slot::Slot;
-use crate::table::{Entry, EntryMut, KeyHash, NewValue, OwnedEntry, Remains, Table, TableMemory, ValueRef};
+use crate::table::{
+    Entry, EntryMut, KeyHash, NewValue, OwnedEntry, Position, Remains, Table, TableMemory, ValueRef,
+};
+use crate::value::{Collection, Held, Object};
+
+mod editor;
+
+pub use editor::Editor;
 
 /// Under which database, time and access rules a command sees the keys.
 #[derive(Debug, Clone, Copy)]
@@ -81,6 +88,11 @@ pub struct DbStats {
     pub expires: u64,
 }
 
+/// A change holds bytes that are not what they should be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the bytes of a collection are malformed")]
+pub struct Malformed;
+
 /// All databases of one shard.
 pub struct Keyspace {
     /// Private on purpose: whoever could write here could skip the change.
@@ -89,6 +101,8 @@ pub struct Keyspace {
     pub changes: Changes,
     /// Counters.
     pub stats: KeyspaceStats,
+    /// Seeds the hashes of keys, and of members of collections.
+    seed: u64,
     /// Keys per slot, over all databases; only when executors present themselves as cluster nodes.
     slot_counts: Option<Box<[u32]>>,
     /// Dropped tables whose memory is freed in slices.
@@ -129,6 +143,18 @@ impl Beside<'_> {
     }
 }
 
+/// The collection of an entry.
+#[inline(always)]
+fn collection_of<T: Collection>(entry: Option<Entry<'_>>) -> Result<Option<Held<'_, T>>, Error> {
+    match entry {
+        None => Ok(None),
+        Some(entry) => match entry.value() {
+            ValueRef::Object(object) => object.get().map(Some).ok_or(Error::WRONG_TYPE),
+            _ => Err(Error::WRONG_TYPE),
+        },
+    }
+}
+
 impl Keyspace {
     /// Empty databases. All hash with the same seed, so a key's hash holds in each.
     pub fn new(databases: u16, seed: u64, count_slots: bool) -> Keyspace {
@@ -136,6 +162,7 @@ impl Keyspace {
             dbs: (0..databases).map(|_| Table::new(seed)).collect(),
             changes: Changes::default(),
             stats: KeyspaceStats::default(),
+            seed,
             slot_counts: count_slots.then(|| vec![0; SLOTS as usize].into_boxed_slice()),
             remains: Vec::new(),
             sweep_db: 0,
@@ -190,6 +217,67 @@ impl Keyspace {
         self.live(view, key).0.is_some()
     }
 
+    /// What seeds the hash of a collection's members.
+    pub fn collection_seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// The string at a live key, for a command that reads it: counts the hit or miss and renews the access time.
+    ///
+    /// # Errors
+    /// The key holds a collection.
+    #[inline]
+    pub fn get_string(&mut self, view: View, key: &Key<'_>) -> Result<Option<Entry<'_>>, Error> {
+        match self.get(view, key) {
+            Some(entry) if entry.is_object() => Err(Error::WRONG_TYPE),
+            found => Ok(found),
+        }
+    }
+
+    /// As [`Keyspace::get_string`], without counting and touching: what a command asks that is about to write.
+    ///
+    /// # Errors
+    /// The key holds a collection.
+    #[inline]
+    pub fn peek_string(&mut self, view: View, key: &Key<'_>) -> Result<Option<Entry<'_>>, Error> {
+        match self.peek(view, key) {
+            Some(entry) if entry.is_object() => Err(Error::WRONG_TYPE),
+            found => Ok(found),
+        }
+    }
+
+    /// The collection at a live key, for a command that reads it: counts the hit or miss and renews the access time.
+    ///
+    /// # Errors
+    /// The key holds another type.
+    #[inline]
+    pub fn read<T: Collection>(&mut self, view: View, key: &Key<'_>) -> Result<Option<Held<'_, T>>, Error> {
+        collection_of(self.get(view, key))
+    }
+
+    /// As [`Keyspace::read`], without counting and touching.
+    ///
+    /// # Errors
+    /// The key holds another type.
+    #[inline]
+    pub fn look<T: Collection>(&mut self, view: View, key: &Key<'_>) -> Result<Option<Held<'_, T>>, Error> {
+        collection_of(self.peek(view, key))
+    }
+
+    /// Where a live key is. An expired one is removed first.
+    #[inline(always)]
+    fn find_live(&mut self, view: View, key: &Key<'_>) -> Option<Position> {
+        let table = &mut self.dbs[view.db as usize];
+        let position = table.find(key.hash, key.bytes)?;
+        let entry = table.at(position);
+        if entry.expire_at().is_some_and(|at| at < view.now) {
+            drop(entry.take());
+            self.beside().expired(view.db, key.bytes);
+            return None;
+        }
+        Some(position)
+    }
+
     /// A live key's entry, and what of the keyspace the entry does not borrow. An expired key is removed first.
     #[inline(always)]
     fn live(&mut self, view: View, key: &Key<'_>) -> (Option<EntryMut<'_>>, Beside<'_>) {
@@ -241,10 +329,87 @@ impl Keyspace {
         self.peek(view, key).and_then(|entry| entry.expire_at())
     }
 
+    /// The collection at a live key, for changing it.
+    ///
+    /// # Errors
+    /// The key holds another type.
+    #[inline]
+    pub fn edit<'k, T: Collection>(
+        &'k mut self,
+        view: View,
+        key: &Key<'k>,
+    ) -> Result<Option<Editor<'k, T>>, Error> {
+        match self.find_live(view, key) {
+            None => Ok(None),
+            Some(position) => self.editor(view, key, position, false).map(Some),
+        }
+    }
+
+    /// The collection at a key, for changing it: an empty one when there was none.
+    ///
+    /// # Errors
+    /// The key holds another type.
+    #[inline]
+    pub fn edit_or_create<'k, T: Collection>(
+        &'k mut self,
+        view: View,
+        key: &Key<'k>,
+    ) -> Result<Editor<'k, T>, Error> {
+        if let Some(position) = self.find_live(view, key) {
+            return self.editor(view, key, position, false);
+        }
+        let empty = T::new(self.seed).into_object();
+        let table = &mut self.dbs[view.db as usize];
+        table.insert_object(key.hash, key.bytes, empty, None, view.clock());
+        let position = table.find(key.hash, key.bytes).expect("it has just been inserted");
+        self.beside().count_slot(key.bytes, 1);
+        self.editor(view, key, position, true)
+    }
+
+    #[inline(always)]
+    fn editor<'k, T: Collection>(
+        &'k mut self,
+        view: View,
+        key: &Key<'k>,
+        position: Position,
+        created: bool,
+    ) -> Result<Editor<'k, T>, Error> {
+        let beside = Beside {
+            changes: &mut self.changes,
+            stats: &mut self.stats,
+            slot_counts: self.slot_counts.as_deref_mut(),
+        };
+        let mut entry = self.dbs[view.db as usize].at(position);
+        if view.touch {
+            entry.set_access(view.clock());
+        }
+        Editor::new(entry, beside, view.db, key.bytes, created).ok_or(Error::WRONG_TYPE)
+    }
+
+    /// Gives the key this collection, whatever it was, without an expiry; an empty one removes the key.
+    pub fn store<T: Collection>(&mut self, view: View, key: &Key<'_>, value: T) {
+        if value.is_empty() && !T::KEEP_EMPTY {
+            self.remove(view, key);
+            return;
+        }
+        self.put_object(view, key, value.into_object(), None);
+    }
+
+    /// Gives the key this object, whatever it was.
+    pub fn put_object(&mut self, view: View, key: &Key<'_>, object: Object, expire_at: Option<UnixMs>) {
+        let value = ChangeValue::Object(object.borrowed());
+        self.changes.emit(Change::Set { db: view.db, key: key.bytes, value, expire_at });
+        let table = &mut self.dbs[view.db as usize];
+        let replaced = table.insert_object(key.hash, key.bytes, object, expire_at, view.clock());
+        if !replaced {
+            self.beside().count_slot(key.bytes, 1);
+        }
+    }
+
     /// Adds to the integer at the key (0 when it is missing) and keeps its expiry.
     ///
     /// # Errors
-    /// The value is not an integer, or the sum does not fit in 64 bits; nothing is changed.
+    /// The value is not a string or not an integer, or the sum does not fit in 64 bits; nothing is changed.
     pub fn add(&mut self, view: View, key: &Key<'_>, delta: i64) -> Result<i64, Error> {
         let (entry, beside) = self.live(view, key);
         let Some(mut entry) = entry else {
@@ -255,6 +420,7 @@ impl Keyspace {
             ValueRef::Int(n) => n,
             ValueRef::Bytes(text) => crate::args::parse_i64(text).ok_or(Error::NOT_INTEGER)?,
             ValueRef::Shared(_) => return Err(Error::NOT_INTEGER),
+            ValueRef::Object(_) => return Err(Error::WRONG_TYPE),
         };
         let sum = old.checked_add(delta).ok_or(Error::OVERFLOW)?;
         let expire_at = entry.expire_at();
@@ -346,6 +512,7 @@ impl Keyspace {
                 ValueRef::Int(n) => ChangeValue::Int(n),
                 ValueRef::Bytes(b) => ChangeValue::Bytes(b),
                 ValueRef::Shared(b) => ChangeValue::Bytes(b),
+                ValueRef::Object(o) => ChangeValue::Object(o),
             },
             expire_at: source.expire_at(),
         });
@@ -353,6 +520,18 @@ impl Keyspace {
         if !replaced {
             self.beside().count_slot(key.bytes, 1);
         }
+    }
+
+    /// Lets a copy of another shard's key in, so that a command can read it here. It makes no change, and
+    /// [`Keyspace::dismiss_guest`] follows before anybody else looks.
+    pub fn admit_guest(&mut self, db: u16, key: &Key<'_>, entry: OwnedEntry) {
+        let replaced = self.dbs[db as usize].insert_owned(key.hash, key.bytes, entry);
+        debug_assert!(!replaced, "a key belongs to one shard");
+    }
+
+    /// Removes a guest.
+    pub fn dismiss_guest(&mut self, db: u16, key: &Key<'_>) {
+        self.dbs[db as usize].remove(key.hash, key.bytes);
     }
 
     /// Empties a database at once; its memory is freed in slices by [`Keyspace::free_remains`].
@@ -383,14 +562,27 @@ impl Keyspace {
     }
 
     /// Applies a change that another shard, or this one in an earlier life, has made.
-    pub fn replay(&mut self, change: &Change<'_>, now: UnixMs) {
+    ///
+    /// # Errors
+    /// The bytes of an encoded collection are not one; nothing is changed.
+    pub fn replay(&mut self, change: &Change<'_>, now: UnixMs) -> Result<(), Malformed> {
         // Time does not pass during a replay: expiries come as changes of their own.
         let view = |db: u16| View { db, now: 0, touch: false };
         match *change {
+            Change::Set { db, key, value: ChangeValue::Object(object), expire_at } => {
+                let key = self.key(key);
+                self.put_object(View { db, now, touch: false }, &key, object.with(Object::clone), expire_at);
+            }
+            Change::Set { db, key, value: ChangeValue::Encoded { kind, bytes }, expire_at } => {
+                let object = Object::decode(kind, bytes, self.seed).ok_or(Malformed)?;
+                let key = self.key(key);
+                self.put_object(View { db, now, touch: false }, &key, object, expire_at);
+            }
             Change::Set { db, key, value, expire_at } => {
                 let value = match value {
                     ChangeValue::Int(n) => NewValue::Int(n),
                     ChangeValue::Bytes(b) => NewValue::Bytes(b),
+                    ChangeValue::Object(_) | ChangeValue::Encoded { .. } => unreachable!("matched above"),
                 };
                 let expiry = expire_at.map_or(NewExpiry::Clear, NewExpiry::At);
                 let key = self.key(key);
@@ -415,6 +607,7 @@ impl Keyspace {
             Change::FlushDb { db } => self.flush_db(db),
             Change::SwapDb { a, b } => self.swap_db(a, b),
         }
+        Ok(())
     }
 
     fn delete(&mut self, db: u16, key: &Key<'_>, reason: DeleteReason) -> bool {

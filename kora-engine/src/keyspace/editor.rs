@@ -1,0 +1,92 @@
+//! A collection in a table, borrowed for changing it.
+//!
+//! The collection is taken out of its record while the editor lives, and put back when it is dropped; then it is also
+//! decided whether the key goes away because nothing is left in it. The methods that change something are in the files
+//! of the types beside this one, and only they can reach the value: so none can forget the change record.
+
+use super::Beside;
+use crate::change::{Change, DeleteReason, UnixMs};
+use crate::table::EntryMut;
+use crate::value::Collection;
+use std::mem::ManuallyDrop;
+use std::ops::Deref;
+
+/// A collection that is being changed. Reads as the collection.
+pub struct Editor<'k, T: Collection> {
+    /// Out of the record until the editor is dropped, which takes it.
+    value: ManuallyDrop<T>,
+    /// `Some` until the editor is dropped.
+    entry: Option<EntryMut<'k>>,
+    beside: Beside<'k>,
+    db: u16,
+    key: &'k [u8],
+    /// The key was made by this editor, and no change has told of it yet.
+    unknown: bool,
+}
+
+impl<'k, T: Collection> Editor<'k, T> {
+    /// None when the key holds another type.
+    #[inline(always)]
+    pub(super) fn new(
+        entry: EntryMut<'k>,
+        beside: Beside<'k>,
+        db: u16,
+        key: &'k [u8],
+        created: bool,
+    ) -> Option<Editor<'k, T>> {
+        // SAFETY: the entry is used next when the value is put back, in `drop`.
+        let value = ManuallyDrop::new(unsafe { entry.take_collection::<T>() }?);
+        Some(Editor { value, entry: Some(entry), beside, db, key, unknown: created })
+    }
+
+    /// The value, for the methods that also make the change.
+    #[allow(dead_code)] // until a type has such methods
+    #[inline]
+    pub(super) fn value_mut(&mut self) -> &mut T {
+        &mut self.value
+    }
+
+    /// Makes a change, given the database and the key.
+    #[allow(dead_code)] // until a type has such methods
+    #[inline]
+    pub(super) fn emit<'c>(&mut self, change: impl FnOnce(u16, &'c [u8]) -> Change<'c>)
+    where
+        'k: 'c,
+    {
+        self.unknown = false;
+        self.beside.changes.emit(change(self.db, self.key));
+    }
+
+    /// When the key expires.
+    pub fn expire_at(&self) -> Option<UnixMs> {
+        // The expiry does not lie in the word that is stale.
+        self.entry.as_ref().and_then(EntryMut::expire_at)
+    }
+}
+
+impl<T: Collection> Deref for Editor<'_, T> {
+    type Target = T;
+
+    #[inline]
+    fn deref(&self) -> &T {
+        &self.value
+    }
+}
+
+impl<T: Collection> Drop for Editor<'_, T> {
+    #[inline]
+    fn drop(&mut self) {
+        let empty = self.value.is_empty() && !T::KEEP_EMPTY;
+        let Some(mut entry) = self.entry.take() else { return };
+        // SAFETY: the value was taken from this entry, and it is not used again.
+        unsafe { entry.put_back(ManuallyDrop::take(&mut self.value)) };
+        if empty {
+            drop(entry.take());
+            if self.unknown {
+                self.beside.count_slot(self.key, -1);
+            } else {
+                self.beside.deleted(self.db, self.key, DeleteReason::Emptied);
+            }
+        }
+    }
+}

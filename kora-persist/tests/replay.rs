@@ -1,0 +1,158 @@
+//! The changes of random commands, as bytes, replayed onto an empty shard, give the same data.
+//!
+//! Each command is a template; capitals are slots: K a key, M a member or field, V a value, N an integer, F a float.
+
+use kora_engine::change::{Change, ChangeSink};
+use kora_engine::command::{registry, Run};
+use kora_engine::keyspace::View;
+use kora_engine::reply::{Protocol, Reply};
+use kora_engine::shard::{Applied, EngineConfig, Shard, ShardId};
+use kora_engine::table::ValueRef;
+use kora_persist::record;
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+const TEMPLATES: &[&str] = &[
+    "set K V",
+    "append K V",
+    "setrange K 3 V",
+    "incrby K N",
+    "incrbyfloat K F",
+    "del K",
+    "getdel K",
+    "expire K 100",
+    "persist K",
+    "rename K K",
+    "copy K K replace",
+    "move K 1",
+];
+
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl ChangeSink for Log {
+    fn change(&mut self, _sequence: u64, change: &Change<'_>) {
+        record::encode(change, &mut self.0.lock().expect("nothing panics while it is held"));
+    }
+}
+
+/// A sink that forgets.
+struct Nowhere;
+
+impl Reply for Nowhere {
+    fn protocol(&self) -> Protocol {
+        Protocol::Resp3
+    }
+    fn simple(&mut self, _: &str) {}
+    fn error(&mut self, _: &[u8]) {}
+    fn integer(&mut self, _: i64) {}
+    fn bulk(&mut self, _: &[u8]) {}
+    fn null(&mut self) {}
+    fn null_array(&mut self) {}
+    fn array(&mut self, _: usize) {}
+    fn map(&mut self, _: usize) {}
+    fn set(&mut self, _: usize) {}
+    fn push(&mut self, _: usize) {}
+    fn double(&mut self, _: f64) {}
+    fn boolean(&mut self, _: bool) {}
+    fn verbatim(&mut self, _: &str, _: &[u8]) {}
+    fn raw(&mut self, _: &[u8]) {}
+}
+
+fn shard() -> Shard {
+    Shard::new(ShardId { index: 0, count: 1 }, EngineConfig::default(), 11)
+}
+
+fn run(shard: &mut Shard, line: &str, now: u64) {
+    let argv: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
+    let Ok(command) = registry().resolve(&argv) else { panic!("{line} is no command") };
+    assert!(matches!(command.spec.run, Run::Keys(..)), "{line} runs on a shard");
+    let view = View { db: 0, now, touch: true };
+    if let Applied::Later(mut work) = shard.apply(view, command, &argv, None, &mut Nowhere) {
+        while !work.resume(shard, now, 100, &mut Nowhere) {}
+    }
+}
+
+/// Value bytes and expiry of each key of each database.
+type Contents = BTreeMap<(u16, Vec<u8>), (Vec<u8>, Option<u64>)>;
+
+fn contents(shard: &Shard) -> Contents {
+    let mut contents = BTreeMap::new();
+    for db in 0..2 {
+        let mut position = 0;
+        loop {
+            let view = View { db, now: 0, touch: false };
+            position = shard.keys.scan(view, position, 100, &mut |entry| {
+                let mut value = Vec::new();
+                match entry.value() {
+                    ValueRef::Int(int) => value.extend_from_slice(int.to_string().as_bytes()),
+                    ValueRef::Bytes(bytes) => value.extend_from_slice(bytes),
+                    ValueRef::Shared(bytes) => value.extend_from_slice(bytes),
+                    ValueRef::Object(object) => {
+                        value.extend_from_slice(object.kind().name().as_bytes());
+                        object.with(|object| object.encode(&mut value));
+                    }
+                }
+                contents.insert((db, entry.key().to_vec()), (value, entry.expire_at()));
+            });
+            if position == 0 {
+                break;
+            }
+        }
+    }
+    contents
+}
+
+fn filled(template: &str, picks: &[u16]) -> String {
+    let mut picks = picks.iter().cycle().copied().map(usize::from);
+    let mut pick = |choices: &[&str]| choices[picks.next().expect("a cycle") % choices.len()].to_owned();
+    let mut words = Vec::new();
+    for word in template.split(' ') {
+        words.push(match word {
+            "K" => pick(&["k1", "k2", "k3"]),
+            "M" => pick(&[
+                "a",
+                "b",
+                "c",
+                "17",
+                "-4",
+                "a-member-of-more-than-sixty-four-bytes-that-does-not-fit-any-packed-form-at-all",
+                "d",
+                "e",
+            ]),
+            "V" => pick(&["1", "value", "3.5", "-70000", "9223372036854775807", "x"]),
+            "N" => pick(&["1", "-1", "2", "5", "0", "100", "-3"]),
+            "F" => pick(&["1", "-2.5", "0.1", "1e3"]),
+            word => word.to_owned(),
+        });
+    }
+    words.join(" ")
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+    #[test]
+    fn changes_rebuild_the_data(
+        steps in proptest::collection::vec((0..TEMPLATES.len(), proptest::collection::vec(any::<u16>(), 8), 0..2000u64), 1..60),
+    ) {
+        let (mut original, log) = (shard(), Log::default());
+        original.keys.changes.attach(Box::new(log.clone()));
+        let mut now = 1_700_000_000_000;
+        for (template, picks, passed) in &steps {
+            now += passed;
+            run(&mut original, &filled(TEMPLATES[*template], picks), now);
+        }
+        let bytes = log.0.lock().expect("nothing panics while it is held").clone();
+        let (mut copy, mut at) = (shard(), 0);
+        while at < bytes.len() {
+            let (change, length) = record::decode(&bytes[at..]).expect("it was encoded");
+            copy.keys.replay(&change, now).expect("it is well-formed");
+            let mut again = Vec::new();
+            record::encode(&change, &mut again);
+            prop_assert_eq!(&again[..], &bytes[at..at + length]);
+            at += length;
+        }
+        prop_assert_eq!(contents(&original), contents(&copy));
+    }
+}
