@@ -6,7 +6,7 @@ use kora::cli::{self, Mode, EXIT_CONFIG, EXIT_FAILED, EXIT_OK};
 use kora::config::{self, ConfigErrors, Loaded, Machine, Sources};
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: kora_alloc::Allocator = kora_alloc::Allocator;
 
 fn main() -> ExitCode {
     let line = match cli::parse(std::env::args_os()) {

@@ -149,30 +149,15 @@ impl Host for Program {
     }
 
     fn memory(&self) -> HostMemory {
-        let (mut elapsed, mut user, mut system, mut rss, mut peak_rss) = (0, 0, 0, 0, 0);
-        let (mut committed, mut peak_committed, mut faults) = (0, 0, 0);
-        // SAFETY: eight valid places for the results.
-        unsafe {
-            libmimalloc_sys::mi_process_info(
-                &mut elapsed,
-                &mut user,
-                &mut system,
-                &mut rss,
-                &mut peak_rss,
-                &mut committed,
-                &mut peak_committed,
-                &mut faults,
-            );
-        }
-        HostMemory {
-            committed: committed as u64,
-            peak_committed: peak_committed as u64,
-            allocator: "mimalloc",
-        }
+        let committed = kora_alloc::committed();
+        HostMemory { committed: committed.now, peak_committed: committed.peak, allocator: kora_alloc::NAME }
+    }
+
+    fn allocated_by_thread(&self) -> isize {
+        kora_alloc::thread_bytes()
     }
 
     fn purge_memory(&self) {
-        // SAFETY: collects the calling thread's heap; no argument has a precondition.
-        unsafe { libmimalloc_sys::mi_collect(true) }
+        kora_alloc::purge(true);
     }
 }

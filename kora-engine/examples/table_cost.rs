@@ -9,7 +9,7 @@ use std::time::Instant;
 use kora_engine::table::{NewValue, Table, ValueRef};
 
 #[global_allocator]
-static GLOBAL: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static GLOBAL: kora_alloc::Allocator = kora_alloc::Allocator;
 
 type Key = [u8; 16];
 

@@ -10,7 +10,7 @@ use std::process::Command;
 use kora_engine::table::{NewValue, Table};
 
 #[global_allocator]
-static GLOBAL: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static GLOBAL: kora_alloc::Allocator = kora_alloc::Allocator;
 
 const SWEEP: [usize; 10] = [
     1_000_000, 1_150_000, 1_300_000, 1_450_000, 1_600_000, 1_800_000, 2_000_000, 2_500_000, 3_000_000,

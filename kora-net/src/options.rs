@@ -20,6 +20,9 @@ pub trait Host: Send + Sync {
     fn rewrite_config(&self, settings: &[(&str, Option<String>)]) -> Result<(), String>;
     /// What the allocator says.
     fn memory(&self) -> HostMemory;
+    /// Bytes that the calling thread has allocated minus those that it has freed, in sizes of blocks. The sum over all threads is what is
+    /// allocated; one thread's figure can be negative.
+    fn allocated_by_thread(&self) -> isize;
     /// Gives freed memory back to the system.
     fn purge_memory(&self);
 }

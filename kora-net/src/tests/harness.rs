@@ -26,6 +26,9 @@ impl Host for NoHost {
     fn memory(&self) -> HostMemory {
         HostMemory::default()
     }
+    fn allocated_by_thread(&self) -> isize {
+        0
+    }
     fn purge_memory(&self) {}
 }
 

@@ -23,7 +23,7 @@ use workload::{Case, Workload};
 
 /// What the server uses: allocation is part of a SET.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: kora_alloc::Allocator = kora_alloc::Allocator;
 
 /// Runs one case; see bench/instructions.sh.
 #[derive(Parser)]

@@ -1,0 +1,115 @@
+//! The counter against a model: what is allocated and not freed, and never less than what was asked for.
+
+use super::*;
+use std::alloc::Layout;
+
+/// Only calls of the allocator itself are counted: the tests' own memory comes from the system's.
+fn counted(f: impl FnOnce()) -> isize {
+    let before = thread_bytes();
+    f();
+    thread_bytes() - before
+}
+
+#[test]
+fn every_byte_that_is_counted_is_given_back() {
+    let sizes = [1, 7, 8, 9, 15, 16, 17, 24, 63, 64, 65, 100, 1024, 1025, 8192, 65_536, 1 << 20, 40 << 20];
+    for size in sizes {
+        for align in [1, 8, 16, 32, 64, 4096, 1 << 16] {
+            let layout = Layout::from_size_align(size, align).expect("a valid layout");
+            let mut block = std::ptr::null_mut();
+            // SAFETY: a layout with a size; the block is freed once, with its own layout.
+            let taken = counted(|| unsafe {
+                block = Allocator.alloc(layout);
+                assert!(!block.is_null() && block.align_offset(align) == 0, "{layout:?}");
+                block.write_bytes(0xaa, size);
+            });
+            assert!(taken >= size as isize, "{layout:?}: {taken}");
+            // SAFETY: as above.
+            let freed = counted(|| unsafe { Allocator.dealloc(block, layout) });
+            assert_eq!(taken, -freed, "{layout:?}");
+        }
+    }
+}
+
+#[test]
+fn zeroed_blocks_are_zero_and_counted() {
+    for (size, align) in [(1, 1), (24, 8), (1000, 16), (5000, 128), (3 << 20, 8)] {
+        let layout = Layout::from_size_align(size, align).expect("a valid layout");
+        for _ in 0..3 {
+            let mut block = std::ptr::null_mut();
+            // SAFETY: a layout with a size; the block is freed once, with its own layout.
+            let sum = counted(|| unsafe {
+                block = Allocator.alloc_zeroed(layout);
+                assert!(std::slice::from_raw_parts(block, size).iter().all(|&byte| byte == 0));
+                block.write_bytes(0xff, size);
+            });
+            assert!(sum >= size as isize);
+            // SAFETY: as above.
+            assert_eq!(counted(|| unsafe { Allocator.dealloc(block, layout) }), -sum);
+        }
+    }
+}
+
+#[test]
+fn resizing_keeps_the_bytes_and_the_count() {
+    for align in [1, 8, 16, 64] {
+        let mut layout = Layout::from_size_align(64, align).expect("a valid layout");
+        let mut held = 0;
+        // SAFETY: a layout with a size.
+        let mut block = unsafe {
+            let mut block = std::ptr::null_mut();
+            held += counted(|| block = Allocator.alloc(layout));
+            block.write_bytes(7, 64);
+            block
+        };
+        for size in [65, 640, 8, 100_000, 64, 1 << 21, 16] {
+            // SAFETY: a block of this layout, resized to a size that is not zero.
+            held += counted(|| unsafe { block = Allocator.realloc(block, layout, size) });
+            layout = Layout::from_size_align(size, align).expect("a valid layout");
+            assert!(held >= size as isize && block.align_offset(align) == 0);
+            // SAFETY: the first bytes were written, and eight of them were never cut off.
+            assert!(unsafe { std::slice::from_raw_parts(block, 8) }.iter().all(|&byte| byte == 7));
+        }
+        // SAFETY: a block of this layout.
+        held += counted(|| unsafe { Allocator.dealloc(block, layout) });
+        assert_eq!(held, 0, "alignment {align}");
+    }
+}
+
+#[test]
+fn what_another_thread_frees_is_missing_there() {
+    let layout = Layout::from_size_align(100, 8).expect("a valid layout");
+    let mut address = 0;
+    // SAFETY: a layout with a size.
+    let taken = counted(|| unsafe { address = Allocator.alloc(layout).expose_provenance() });
+    let freed = std::thread::spawn(move || {
+        let block = std::ptr::with_exposed_provenance_mut(address);
+        // SAFETY: the block was allocated with this layout and is freed once.
+        counted(|| unsafe { Allocator.dealloc(block, layout) })
+    });
+    assert_eq!(freed.join().expect("no panic"), -taken);
+}
+
+#[test]
+fn a_page_that_is_nearly_empty_is_sparse_and_a_full_one_is_not() {
+    // A size that nothing else in this test program uses. The first page fills up and leaves the head of its queue.
+    let layout = Layout::from_size_align(720, 8).expect("a valid layout");
+    // SAFETY: layouts with a size; each block is freed once.
+    unsafe {
+        let blocks: Vec<*mut u8> = (0..1000).map(|_| Allocator.alloc(layout)).collect();
+        assert!(!is_in_sparse_page(blocks[0], 50));
+        for (i, &block) in blocks.iter().enumerate().take(500) {
+            if i % 10 != 0 {
+                Allocator.dealloc(block, layout);
+            }
+        }
+        let sparse = blocks[..500].iter().step_by(10).filter(|block| is_in_sparse_page(**block, 50)).count();
+        assert!(sparse >= 20, "{sparse} of 50 blocks lie in pages that are nearly empty");
+        for (i, &block) in blocks.iter().enumerate() {
+            if i >= 500 || i % 10 == 0 {
+                Allocator.dealloc(block, layout);
+            }
+        }
+    }
+    purge(true);
+}
