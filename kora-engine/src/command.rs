@@ -355,6 +355,8 @@ pub enum Coordinated {
     Lcs,
     /// Reads several keys and writes at most one: the others come as guests to the shard of that one (or of the first).
     Fetch,
+    /// SORT: reads keys that its patterns make of the elements.
+    Sort,
     /// LMOVE and RPOPLPUSH: an element from the end of one list to an end of another.
     MoveElement,
     /// SMOVE.

@@ -7,7 +7,7 @@ use crate::limits::OUTBOX_PARK_LEN;
 use crate::mail::{ReplyTo, RequestHead};
 use crate::resp::encode::{Output, RespSink};
 use bytes::Bytes;
-use kora_engine::command::{Command, Flags, Merge, Run, ServerCommand, Spread};
+use kora_engine::command::{Command, Coordinated, Flags, Merge, Run, ServerCommand, Spread};
 use kora_engine::error::Error;
 use kora_engine::keyspace::View;
 use kora_engine::limits::CURSOR_POSITION_BITS;
@@ -109,6 +109,15 @@ impl Executor {
                         return self.reject(index, Some(command), argv, error);
                     }
                 }
+                let owner = match spread {
+                    // The keys that patterns name are not among the arguments.
+                    Spread::Coordinate(Coordinated::Sort)
+                        if !crate::several::sort_patterns(argv).is_empty() =>
+                    {
+                        Owner::Several
+                    }
+                    _ => owner,
+                };
                 match owner {
                     Owner::One(shard) if shard == self.id => self.run_here(index, command, argv, frame),
                     Owner::One(shard) => self.run_there(index, shard, command, argv, frame),

@@ -37,7 +37,8 @@ pub fn task(
             Coordinated::RenameNx => work.rename(true, &mut out).await,
             Coordinated::Copy => work.copy(&mut out).await,
             Coordinated::Lcs => work.lcs(&mut out).await,
-            Coordinated::Fetch => work.fetch(&mut out).await,
+            Coordinated::Fetch => work.fetch(Vec::new(), &mut out).await,
+            Coordinated::Sort => work.sort(&mut out).await,
             Coordinated::MoveElement => work.move_element(&mut out).await,
             Coordinated::MoveMember => work.move_member(&mut out).await,
             Coordinated::FirstOf => work.first_of(&mut out).await,
@@ -235,25 +236,31 @@ impl Work {
         self.hub.call(owner, move |executor| run_whole(&mut executor.shard, view, protocol, &argv)).await
     }
 
-    /// The keys that are on other shards come as guests to the shard of the key that is written, or of the first one.
-    async fn fetch(&self, out: &mut Output) -> Result<(), Error> {
+    /// The keys that are on other shards come as guests to the shard of the key that is written, or of the first one. `others` are
+    /// keys that the command reads besides those in its arguments.
+    async fn fetch(&self, others: Vec<Vec<u8>>, out: &mut Output) -> Result<(), Error> {
         let argv: Vec<&[u8]> = self.argv.iter().map(|arg| &arg[..]).collect();
         let keys = keys_of(self.command, &argv).ok_or(Error::SYNTAX)?;
         let written = keys.iter().find(|key| !key.flags.contains(KeyFlags::RO)).unwrap_or(&keys[0]);
         let home = self.owner(argv[written.index]);
-        let mut names: Vec<&[u8]> = keys.iter().map(|key| argv[key.index]).collect();
+        let mut names: Vec<Vec<u8>> = keys.iter().map(|key| argv[key.index].to_vec()).chain(others).collect();
         names.sort_unstable();
         names.dedup();
+        let mut by_owner: Vec<Vec<Vec<u8>>> = vec![Vec::new(); self.shards as usize];
+        for name in names {
+            by_owner[self.owner(&name) as usize].push(name);
+        }
         let view = self.view;
-        let copies: Vec<_> = names
+        let copies: Vec<_> = by_owner
             .into_iter()
-            .filter(|name| self.owner(name) != home)
-            .map(|name| {
-                let name = name.to_vec();
-                self.hub.call(self.owner(&name), move |executor| {
+            .enumerate()
+            .filter(|(owner, names)| *owner != home as usize && !names.is_empty())
+            .map(|(owner, names)| {
+                self.hub.call(owner as u16, move |executor| {
                     let keys = &mut executor.shard.keys;
-                    let entry = keys.copy_of(view, &keys.key(&name));
-                    entry.map(|entry| (name, entry))
+                    let copy =
+                        |name: Vec<u8>| keys.copy_of(view, &keys.key(&name)).map(|entry| (name, entry));
+                    names.into_iter().filter_map(copy).collect::<Vec<_>>()
                 })
             })
             .collect();
@@ -280,6 +287,29 @@ impl Work {
             .await;
         out.append(&mut reply);
         Ok(())
+    }
+
+    /// SORT: the keys that its BY and GET patterns make of the elements are read, wherever they are.
+    async fn sort(&self, out: &mut Output) -> Result<(), Error> {
+        let key = &self.argv[1];
+        let patterns = sort_patterns(&self.argv);
+        let all: &[&[u8]] = match self.kind_of(key).await {
+            Some(Type::List) => &[b"LRANGE", b"0", b"-1"],
+            Some(Type::Zset) => &[b"ZRANGE", b"0", b"-1"],
+            Some(Type::Set) => &[b"SMEMBERS"],
+            // SORT itself has the words for the others.
+            _ => return self.fetch(Vec::new(), out).await,
+        };
+        let mut ask = vec![all[0].to_vec(), key.clone()];
+        ask.extend(all[1..].iter().map(|arg| arg.to_vec()));
+        let elements = self.run(self.owner(key), ask).await.flatten();
+        let mut names = Vec::new();
+        for element in bulks_of(&elements) {
+            for &(before, after) in &patterns {
+                names.push([before, element, after].concat());
+            }
+        }
+        self.fetch(names, out).await
     }
 
     /// The type of a key's value, if there is one.
@@ -433,7 +463,71 @@ fn bulk_of(encoded: &[u8]) -> Option<&[u8]> {
     encoded.get(line..encoded.len().checked_sub(2)?)
 }
 
+/// The contents of the bulk strings of an encoded array or set.
+fn bulks_of(encoded: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest =
+        memchr::memchr(b'\n', encoded).map_or(&encoded[encoded.len()..], |end| &encoded[end + 1..]);
+    std::iter::from_fn(move || {
+        let line = memchr::memchr(b'\r', rest)?;
+        let len = usize::try_from(parse_i64(&rest[1..line])?).ok()?;
+        let element = rest.get(line + 2..line + 2 + len)?;
+        rest = &rest[line + 2 + len + 2..];
+        Some(element)
+    })
+}
+
+/// The BY and GET patterns of SORT that name keys, each as what stands before its `*` and what follows, without the hash field.
+pub fn sort_patterns<T: AsRef<[u8]>>(argv: &[T]) -> Vec<(&[u8], &[u8])> {
+    let mut patterns = Vec::new();
+    let mut at = 2;
+    while at < argv.len() {
+        let word = argv[at].as_ref();
+        at += match () {
+            _ if is(word, "limit") => 3,
+            _ if is(word, "by") || is(word, "get") => {
+                if let Some(pattern) = argv.get(at + 1).map(AsRef::as_ref) {
+                    if let Some(star) = memchr::memchr(b'*', pattern) {
+                        let after = &pattern[star + 1..];
+                        // A field follows the arrow, unless nothing does.
+                        let arrow = after.windows(2).position(|pair| pair == b"->");
+                        let end = arrow.filter(|&arrow| arrow + 2 < after.len()).unwrap_or(after.len());
+                        patterns.push((&pattern[..star], &after[..end]));
+                    }
+                }
+                2
+            }
+            _ if is(word, "store") => 2,
+            _ => 1,
+        };
+    }
+    patterns
+}
+
 /// Whether an encoded reply is the absence of one, in either protocol.
 fn is_null(encoded: &[u8]) -> bool {
     matches!(encoded, b"$-1\r\n" | b"*-1\r\n" | b"_\r\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_of_sort_name_keys() {
+        let argv: Vec<&[u8]> =
+            b"sort k by w_*->f limit 0 5 get # get o_*_x get plain get a*-> get *->f store d alpha"
+                .split(|&b| b == b' ')
+                .collect();
+        let expected: [(&[u8], &[u8]); 4] = [(b"w_", b""), (b"o_", b"_x"), (b"a", b"->"), (b"", b"")];
+        assert_eq!(sort_patterns(&argv), expected);
+    }
+
+    #[test]
+    fn bulk_strings_are_taken_out_of_replies() {
+        let elements: Vec<&[u8]> = bulks_of(b"*3\r\n$1\r\na\r\n$0\r\n\r\n$2\r\n\r\n\r\n").collect();
+        assert_eq!(elements, [&b"a"[..], b"", b"\r\n"]);
+        assert_eq!(bulks_of(b"*0\r\n").count(), 0);
+        assert_eq!(bulk_of(b"$3\r\nabc\r\n"), Some(&b"abc"[..]));
+        assert_eq!((bulk_of(b"$-1\r\n"), bulk_of(b"-ERR x\r\n")), (None, None));
+    }
 }
