@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::commands::{self, Case};
 use super::figures::{Metric, Sample};
 use super::scenario::{Kind, Placement, Scenario, Shape};
 use super::server::Server;
@@ -71,6 +72,7 @@ pub(crate) fn measure(
         Kind::Memory { value_size } => memory(setup.memory_keys, value_size, &server, base)?,
         Kind::Growth => growth(setup.growth_keys, &server, base)?,
         Kind::Idle => idle(setup.seconds, &server)?,
+        Kind::Command(index) => command(setup, &commands::CASES[index], &server, base)?,
     };
     Ok((sample, server.version.clone()))
 }
@@ -108,21 +110,43 @@ fn has_keys(server: &Server, count: u64) -> Result<(), Error> {
 
 fn under_load(setup: &Setup, shape: Shape, server: &Server, base: LoadConfig) -> Result<Sample, Error> {
     fill(server, &base, setup.keys, setup.value_size)?;
+    let config = LoadConfig {
+        connections: shape.connections,
+        threads: base.threads.min(shape.connections),
+        pipeline: shape.pipeline,
+        workload: Workload::mix(keys(setup.keys)?, shape.ratio, setup.value_size),
+        stop: Stop::After(setup.seconds),
+        ..base
+    };
+    loaded(setup, server, &config)
+}
+
+/// Bytes of `__key__` and of `__data__` in the commands on collections.
+const MEMBER_BYTES: usize = 12;
+const DATA_BYTES: usize = 16;
+
+fn command(setup: &Setup, case: &Case, server: &Server, base: LoadConfig) -> Result<Sample, Error> {
+    let keys = KeySpace::new("", MEMBER_BYTES, case.keys)?;
+    if let Some(text) = case.fill {
+        clean(server, &base.fill(Workload::command(keys.clone(), text, DATA_BYTES)?))?;
+    }
+    let config = LoadConfig {
+        connections: 50,
+        pipeline: 16,
+        workload: Workload::command(keys, case.load, DATA_BYTES)?,
+        stop: Stop::Requests(case.requests),
+        ..base
+    };
+    loaded(setup, server, &config)
+}
+
+/// One measured load.
+fn loaded(setup: &Setup, server: &Server, config: &LoadConfig) -> Result<Sample, Error> {
     let mut cpus = [setup.server_cpus.clone(), setup.load_cpus.clone()].concat();
     cpus.sort_unstable();
     cpus.dedup();
     let (begun, before) = (Instant::now(), process::time_on(&cpus)?);
-    let report = clean(
-        server,
-        &LoadConfig {
-            connections: shape.connections,
-            threads: base.threads.min(shape.connections),
-            pipeline: shape.pipeline,
-            workload: Workload::mix(keys(setup.keys)?, shape.ratio, setup.value_size),
-            stop: Stop::After(setup.seconds),
-            ..base
-        },
-    )?;
+    let report = clean(server, config)?;
     let ours = report.load_cpu + report.server_cpu.map_or(Duration::ZERO, |(user, sys)| user + sys);
     let others = process::time_on(&cpus)?.saturating_sub(before + ours);
     let others = others.as_secs_f64() / (begun.elapsed().as_secs_f64() * cpus.len() as f64);

@@ -14,6 +14,7 @@ use scenario::{Kind, Placement, Scenario};
 use subject::Subject;
 
 mod chart;
+mod commands;
 mod figures;
 mod measure;
 mod results;
@@ -54,7 +55,7 @@ pub(crate) struct CompareArgs {
     /// Kora's workers, except in the scenarios that say their number.
     #[arg(long, default_value_t = 1)]
     workers: usize,
-    /// What to measure; may be repeated. Groups: load, w2, cluster-w2, memory, all.
+    /// What to measure; may be repeated. Groups: load, w2, cluster-w2, memory, commands, zset-1m, all.
     #[arg(long, value_name = "NAME", default_value = "load")]
     scenario: Vec<String>,
     /// Keys under load.
@@ -178,7 +179,8 @@ impl CompareArgs {
         cast: &[Subject],
         baseline: String,
     ) -> Result<Section, Error> {
-        let rounds = if matches!(scenario.kind, Kind::Load { .. }) { self.rounds } else { 1 };
+        let rounds =
+            if matches!(scenario.kind, Kind::Load { .. } | Kind::Command(_)) { self.rounds } else { 1 };
         let mut rows: Vec<Row> = cast
             .iter()
             .map(|subject| Row {

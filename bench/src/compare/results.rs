@@ -44,7 +44,7 @@ impl Section {
     fn columns(&self) -> &'static [Metric] {
         use Metric::*;
         match self.scenario.kind {
-            Kind::Load { .. } => &[Cpu, CpuUser, CpuSys, Throughput, P50, P99, P999],
+            Kind::Load { .. } | Kind::Command(_) => &[Cpu, CpuUser, CpuSys, Throughput, P50, P99, P999],
             Kind::Memory { .. } => &[BytesPerKey, Throughput],
             Kind::Growth => &[Throughput, P50, P99, P999, Max, MaxWithoutGrowth],
             Kind::Idle => &[IdleCpu, Start],
@@ -54,7 +54,9 @@ impl Section {
     /// Figures that are also told as multiples of the baseline's.
     fn ratios(&self) -> &'static [(Metric, &'static str)] {
         match self.scenario.kind {
-            Kind::Load { .. } => &[(Metric::Cpu, "CPU ratio"), (Metric::Throughput, "throughput ratio")],
+            Kind::Load { .. } | Kind::Command(_) => {
+                &[(Metric::Cpu, "CPU ratio"), (Metric::Throughput, "throughput ratio")]
+            }
             Kind::Memory { .. } => &[(Metric::BytesPerKey, "memory ratio")],
             Kind::Growth => &[(Metric::Max, "max ratio")],
             Kind::Idle => &[],
@@ -203,7 +205,7 @@ impl Results {
         .filter_map(|(metric, title, note)| {
             let shown = |section: &&Section| match metric {
                 Metric::Max => section.scenario.kind == Kind::Growth,
-                Metric::Throughput => matches!(section.scenario.kind, Kind::Load { .. }),
+                Metric::Throughput => matches!(section.scenario.kind, Kind::Load { .. } | Kind::Command(_)),
                 _ => true,
             };
             let groups: Vec<Group> =

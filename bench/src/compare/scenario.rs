@@ -6,10 +6,12 @@
 //! | `...-set`, `...-get` | only SETs, only GETs |
 //! | `c50-w2`, `c50p16-w2` | Kora only: two workers against one, server and load sharing two cores |
 //! | `c50-cluster-w2`, `c50p16-cluster-w2` | the same through one port per executor |
+//! | `hset`, `hget`, ... (see `commands`) | one command on a collection, 50 connections, pipeline 16 |
 //! | `memory-8`, `memory-64` | resident bytes per key above key and value |
 //! | `growth` | from none to many keys: the longest wait of a command |
 //! | `idle` | CPU time of a server with 50 silent connections, time from start to first answer |
 
+use super::commands;
 use crate::load::Ratio;
 
 /// One thing to measure.
@@ -21,10 +23,17 @@ pub(crate) struct Scenario {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
-    Load { shape: Shape, placement: Placement },
-    Memory { value_size: usize },
+    Load {
+        shape: Shape,
+        placement: Placement,
+    },
+    Memory {
+        value_size: usize,
+    },
     Growth,
     Idle,
+    /// The case of this number in `commands`.
+    Command(usize),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,11 +55,17 @@ const MIXED: Ratio = Ratio { sets: 1, gets: 1 };
 const SHAPES: [(&str, usize, usize); 3] = [("c50", 50, 1), ("c50p16", 50, 16), ("c1", 1, 1)];
 const HELP: &str = "scenarios are c50, c50p16, c1, each also with -set or -get; c50-w2, c50p16-w2, \
     c50-cluster-w2, c50p16-cluster-w2 (or another number of workers); memory-8, memory-64, growth, idle; \
-    and the groups load, w2, cluster-w2, memory, all";
+    hset, hget, lpush, lpop, sadd, zadd, zrange, xadd, incr, setbit, pfadd; zset-1m-zadd, zset-1m-zrank, zset-1m-zpopmin; \
+    and the groups load, w2, cluster-w2, memory, commands, zset-1m, all";
 
 impl Scenario {
     /// The scenarios of a name, several for a group.
     pub(crate) fn named(name: &str) -> Result<Vec<Scenario>, String> {
+        let collections = match name {
+            "commands" => commands::group(false),
+            "zset-1m" => commands::group(true),
+            _ => Vec::new(),
+        };
         let group: &[&str] = match name {
             "load" => &["c50", "c50p16", "c1"],
             "w2" => &["c50-w2", "c50p16-w2"],
@@ -65,10 +80,12 @@ impl Scenario {
                 "w2",
                 "cluster-w2",
                 "memory",
+                "commands",
+                "zset-1m",
                 "growth",
                 "idle",
             ],
-            _ => &[],
+            _ => &collections,
         };
         if !group.is_empty() {
             return group
@@ -113,12 +130,19 @@ impl Scenario {
                 format!("resident memory, 16-byte keys and {value_size}-byte values")
             }
             Kind::Growth => "from an empty server to many keys, 50 connections, no pipeline, SET".into(),
+            Kind::Command(index) => {
+                let case = &commands::CASES[index];
+                format!("50 connections, pipeline 16, {} requests of `{}`", case.requests, case.load)
+            }
             Kind::Idle => "50 silent connections".into(),
         }
     }
 }
 
 fn kind(name: &str) -> Option<Kind> {
+    if let Some(index) = commands::named(name) {
+        return Some(Kind::Command(index));
+    }
     match name {
         "memory-8" => return Some(Kind::Memory { value_size: 8 }),
         "memory-64" => return Some(Kind::Memory { value_size: 64 }),
@@ -159,7 +183,7 @@ mod tests {
         assert_eq!(names("load"), ["c50", "c50p16", "c1"]);
         assert_eq!(names("cluster-w2"), ["c50-cluster-w2", "c50p16-cluster-w2"]);
         assert_eq!(names("c1-get"), ["c1-get"]);
-        assert_eq!(names("all").len(), 15);
+        assert_eq!(names("all").len(), 15 + commands::CASES.len());
     }
 
     #[test]

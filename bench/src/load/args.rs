@@ -61,7 +61,7 @@ pub(crate) struct LoadArgs {
     /// Ask CLUSTER SLOTS and send every key to the node that owns it.
     #[arg(long)]
     cluster: bool,
-    /// A command instead of SET and GET, with __key__ and __data__ in it.
+    /// A command instead of SET and GET, with __key__, __data__ and __random__ in it.
     #[arg(long, value_name = "TEMPLATE", conflicts_with = "ratio")]
     command: Option<String>,
     /// The CPUs of the threads, as 1 or 2,4-7.

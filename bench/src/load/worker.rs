@@ -208,7 +208,7 @@ impl Worker {
         let connection = &mut self.connections[index];
         let node = &mut self.nodes[connection.node];
         let id = node.keys.next(&mut self.rng);
-        self.cycle[connection.step].append(id, &self.space, &mut connection.out);
+        self.cycle[connection.step].append(id, &self.space, &mut self.rng, &mut connection.out);
         connection.step = if connection.step + 1 < self.cycle.len() { connection.step + 1 } else { 0 };
         connection.awaited += 1;
         node.budget -= 1;

@@ -37,27 +37,35 @@ pub(crate) struct Template {
     bytes: Vec<u8>,
     /// Where the numbers of keys are.
     numbers: Vec<usize>,
+    /// Where random numbers are, of as many digits as those of keys.
+    randoms: Vec<usize>,
     /// The first argument with a key in it, and where its numbers are: what decides the slot.
     routed: Option<(Vec<u8>, Vec<usize>)>,
 }
 
 impl Template {
-    /// `__key__` and `__data__` may stand anywhere in an argument.
+    /// `__key__`, `__data__` and `__random__` may stand anywhere in an argument.
     pub(crate) fn new(arguments: &[Vec<u8>], space: &KeySpace, data: &[u8]) -> Template {
         let (key, number_at) = space.blank();
         let mut template = Template {
             bytes: format!("*{}\r\n", arguments.len()).into_bytes(),
             numbers: Vec::new(),
+            randoms: Vec::new(),
             routed: None,
         };
         for argument in arguments {
             let mut text = Vec::new();
             let mut numbers = Vec::new();
+            let mut randoms = Vec::new();
             let mut rest = argument.as_slice();
             while !rest.is_empty() {
                 if let Some(after) = rest.strip_prefix(b"__key__") {
                     numbers.push(text.len() + number_at);
                     text.extend_from_slice(&key);
+                    rest = after;
+                } else if let Some(after) = rest.strip_prefix(b"__random__") {
+                    randoms.push(text.len());
+                    text.resize(text.len() + key.len() - number_at, b'0');
                     rest = after;
                 } else if let Some(after) = rest.strip_prefix(b"__data__") {
                     text.extend_from_slice(data);
@@ -72,6 +80,7 @@ impl Template {
             template.bytes.extend_from_slice(&text);
             template.bytes.extend_from_slice(b"\r\n");
             template.numbers.extend(numbers.iter().map(|at| begin + at));
+            template.randoms.extend(randoms.iter().map(|at| begin + at));
             if template.routed.is_none() && !numbers.is_empty() {
                 template.routed = Some((text, numbers));
             }
@@ -79,13 +88,17 @@ impl Template {
         template
     }
 
-    /// Appends the request for key `id`. All `__key__` of one request are the same key.
+    /// Appends the request for key `id`. All `__key__` of one request are the same key, each `__random__` is another number
+    /// below the number of keys.
     #[inline]
-    pub(crate) fn append(&self, id: u64, space: &KeySpace, out: &mut Vec<u8>) {
+    pub(crate) fn append(&self, id: u64, space: &KeySpace, rng: &mut fastrand::Rng, out: &mut Vec<u8>) {
         let begin = out.len();
         out.extend_from_slice(&self.bytes);
         for at in &self.numbers {
             space.write_number(id, out, begin + at);
+        }
+        for at in &self.randoms {
+            space.write_number(rng.u64(..space.count()), out, begin + at);
         }
     }
 
@@ -190,7 +203,7 @@ mod tests {
 
     fn rendered(template: &Template, id: u64) -> String {
         let mut out = Vec::new();
-        template.append(id, &space(), &mut out);
+        template.append(id, &space(), &mut fastrand::Rng::with_seed(1), &mut out);
         String::from_utf8(out).unwrap()
     }
 
@@ -230,6 +243,15 @@ mod tests {
         assert_eq!(workload.routed_key(5).unwrap(), b"pre{k:0005}:k:0005");
         let ping = Workload::command(space(), "PING", 2).unwrap();
         assert_eq!(ping.routed_key(0), None);
+    }
+
+    #[test]
+    fn random_numbers_have_the_width_of_keys_and_are_below_their_count() {
+        let workload = Workload::command(space(), "ZADD z __random__ __key__", 1).unwrap();
+        let request = rendered(&workload.cycle()[0], 7);
+        let score = request.split("\r\n").nth(6).unwrap();
+        assert!(score.len() == 4 && score.parse::<u64>().unwrap() < 1_000, "{request:?}");
+        assert!(request.ends_with("$6\r\nk:0007\r\n"));
     }
 
     #[test]
