@@ -1,11 +1,11 @@
-//! Real clients against the real binary: redis-cli, redis-benchmark, redis-rs, redis-py, memtier_benchmark.
+//! Real clients against the real binary: redis-cli, redis-benchmark, redis-rs, redis-py, ioredis, memtier_benchmark.
 //!
 //! Each does what its users do with it, and the outcome is checked on the server's side too. The programs come from
-//! Debian's redis-tools and python3-redis; only memtier_benchmark, which Debian does not have, may be missing.
+//! Debian's redis-tools and python3-redis, and ioredis from its registry; only memtier_benchmark, which Debian does not have, may be missing.
 
 mod harness;
 
-use harness::programs::{is_installed, python, redis_benchmark, redis_cli, redis_cli_with_input, run};
+use harness::programs::{is_installed, node, python, redis_benchmark, redis_cli, redis_cli_with_input, run};
 use harness::server::free_ports;
 use harness::{Client, Launch, Server, Subject, Value};
 use redis::{Commands, ConnectionInfo, FromRedisValue, IntoConnectionInfo, ProtocolVersion, RedisResult};
@@ -255,6 +255,26 @@ fn redis_py_cluster_client_reaches_every_executor_without_a_redirection() {
     let arguments = [base.to_string(), WORKERS.to_string(), server.port.to_string()];
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     assert_eq!(python("cluster.py", &arguments).ok(), "ok\n");
+}
+
+#[test]
+fn redis_py_works_with_every_type() {
+    let server = start();
+    assert_eq!(python("data_types.py", &[&server.port.to_string()]).ok(), "ok\n");
+}
+
+// ---- ioredis ----
+
+#[test]
+fn ioredis_works_with_every_type() {
+    let server = start();
+    assert_eq!(node("data_types.js", &[&server.port.to_string()]).ok(), "ok\n");
+}
+
+#[test]
+fn ioredis_cluster_client_works_with_every_type() {
+    let Some((server, base)) = start_cluster() else { return };
+    assert_eq!(node("data_types.js", &[&server.port.to_string(), &base.to_string()]).ok(), "ok\n");
 }
 
 // ---- Cluster ports, seen by hand ----

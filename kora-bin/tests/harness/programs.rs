@@ -50,6 +50,14 @@ pub fn python(script: &str, arguments: &[&str]) -> Run {
     run(command, b"")
 }
 
+/// A script of tests/node with the port and further arguments.
+pub fn node(script: &str, arguments: &[&str]) -> Run {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/node").join(script);
+    let mut command = Command::new("node");
+    command.arg(path).args(arguments);
+    run(command, b"")
+}
+
 /// Whether a program is on the PATH.
 pub fn is_installed(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
