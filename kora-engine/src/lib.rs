@@ -20,6 +20,7 @@ pub mod keys_of;
 pub mod keyspace;
 pub mod limits;
 mod long_double;
+pub mod random;
 pub mod reply;
 pub mod shard;
 pub mod slot;

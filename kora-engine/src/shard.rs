@@ -5,6 +5,7 @@ use crate::command::{Command, Run};
 use crate::exec::{Exec, Flow};
 use crate::keyspace::{Keyspace, View};
 use crate::limits::{EncodingLimits, PROTO_MAX_BULK_LEN_DEFAULT};
+use crate::random::Random;
 use crate::reply::Reply;
 use crate::value::lazy;
 use bytes::Bytes;
@@ -53,8 +54,8 @@ pub struct Shard {
     pub keys: Keyspace,
     /// Settings.
     pub config: EngineConfig,
-    /// State of the random sequence that RANDOMKEY and sampling use; part of the shard, seeded at creation.
-    random_state: u64,
+    /// The random sequence that RANDOMKEY and sampling use; part of the shard, seeded at creation.
+    random: Random,
 }
 
 impl Shard {
@@ -66,7 +67,7 @@ impl Shard {
             id,
             keys: Keyspace::new(config.databases, seed, config.count_slots),
             config,
-            random_state: seed ^ 0x9E37_79B9_7F4A_7C15,
+            random: Random::new(seed ^ 0x9E37_79B9_7F4A_7C15),
         }
     }
 
@@ -98,15 +99,15 @@ impl Shard {
         }
     }
 
-    /// The next number of the shard's random sequence (splitmix64).
+    /// The next number of the shard's random sequence.
     pub fn random(&mut self) -> u64 {
-        splitmix64(&mut self.random_state)
+        self.random.number()
     }
 
     /// A random live key of the database, or none when it is empty.
     pub fn random_key(&mut self, view: View) -> Option<Vec<u8>> {
-        let state = &mut self.random_state;
-        self.keys.random_key(view, &mut || splitmix64(state))
+        let random = &mut self.random;
+        self.keys.random_key(view, &mut || random.number())
     }
 
     /// Background work of one tick: expired keys go, memory of dropped tables is freed. Returns whether
@@ -127,12 +128,4 @@ pub enum Applied {
     Failed(crate::error::Error),
     /// No reply yet.
     Later(Box<dyn crate::exec::Continuation>),
-}
-
-fn splitmix64(state: &mut u64) -> u64 {
-    *state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
-    let mut z = *state;
-    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    z ^ (z >> 31)
 }

@@ -6,9 +6,8 @@ use crate::command::{
 };
 use crate::error::Error;
 use crate::exec::{Exec, Outcome, DONE};
-use crate::keyspace::View;
 use crate::reply::Reply;
-use crate::table::{Entry, ValueRef, ACCESS_MASK};
+use crate::table::{Entry, ValueRef};
 use crate::value::Object;
 
 /// Longest string that Redis keeps in one allocation with its object header, and calls `embstr`.
@@ -115,25 +114,29 @@ fn freq(exec: &mut Exec<'_>, reply: &mut dyn Reply) -> Outcome {
         "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when \
          switching between policies at runtime LRU and LFU data will take some time to adjust.",
     );
-    if entry(exec).is_some() {
-        return Err(NO_LFU);
+    match entry(exec).map(|entry| entry.access()) {
+        None => reply.null(),
+        Some(access) => {
+            let frequency = exec.shard.keys.frequency(exec.now(), access).ok_or(NO_LFU)?;
+            reply.integer(frequency.into());
+        }
     }
-    reply.null();
     DONE
 }
 
 fn idletime(exec: &mut Exec<'_>, reply: &mut dyn Reply) -> Outcome {
-    let view = exec.view;
+    const LFU: Error = Error::new(
+        "ERR An LFU maxmemory policy is selected, idle time not tracked. Please note that when switching between \
+         policies at runtime LRU and LFU data will take some time to adjust.",
+    );
     match entry(exec).map(|entry| entry.access()) {
         None => reply.null(),
-        Some(access) => reply.integer(seconds_since(view, access)),
+        Some(access) => {
+            let seconds = exec.shard.keys.idle_seconds(exec.now(), access).ok_or(LFU)?;
+            reply.integer(seconds as i64);
+        }
     }
     DONE
-}
-
-/// The clock has 24 bits: after 194 days without an access it starts again.
-fn seconds_since(view: View, access: u32) -> i64 {
-    (view.clock().wrapping_sub(access) & ACCESS_MASK) as i64
 }
 
 /// Values are not shared between keys.

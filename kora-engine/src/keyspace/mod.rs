@@ -14,9 +14,16 @@ use crate::table::{
 };
 use crate::value::{Collection, Held, Object};
 
+mod access;
 mod editor;
+mod evict;
 
+pub use access::LfuRules;
 pub use editor::Editor;
+pub use evict::{Evicted, EvictionPolicy, EvictionRules};
+
+use access::AccessClock;
+use evict::Evictor;
 
 /// Under which database, time and access rules a command sees the keys.
 #[derive(Debug, Clone, Copy)]
@@ -38,12 +45,6 @@ impl View {
     /// The same view of another database.
     pub fn in_db(self, db: u16) -> View {
         View { db, ..self }
-    }
-
-    /// 24-bit access clock: seconds, wrapping after 194 days, as Redis's LRU clock does.
-    #[inline]
-    pub(crate) fn clock(self) -> u32 {
-        ((self.now / 1000) & 0xFF_FFFF) as u32
     }
 }
 
@@ -77,6 +78,8 @@ pub struct KeyspaceStats {
     pub expired: u64,
     /// Of these, found by the sweep and not by an access.
     pub expired_by_sweep: u64,
+    /// Keys removed because memory was short.
+    pub evicted: u64,
 }
 
 /// Keys and expiring keys of one database, for INFO keyspace.
@@ -103,6 +106,10 @@ pub struct Keyspace {
     pub stats: KeyspaceStats,
     /// Seeds the hashes of keys, and of members of collections.
     seed: u64,
+    /// Keeps the access fields of keys.
+    access: AccessClock,
+    /// Chooses the keys that go when memory is short.
+    evictor: Evictor,
     /// Keys per slot, over all databases; only when executors present themselves as cluster nodes.
     slot_counts: Option<Box<[u32]>>,
     /// Dropped tables whose memory is freed in slices.
@@ -116,10 +123,19 @@ pub struct Keyspace {
 struct Beside<'a> {
     changes: &'a mut Changes,
     stats: &'a mut KeyspaceStats,
+    access: &'a mut AccessClock,
     slot_counts: Option<&'a mut [u32]>,
 }
 
 impl Beside<'_> {
+    /// A command has used a key.
+    #[inline(always)]
+    fn touch(&mut self, view: View, entry: &mut EntryMut<'_>) {
+        if view.touch {
+            entry.set_access(self.access.renewed(view.now, entry.access()));
+        }
+    }
+
     /// A key's time has run out, and it has been removed.
     #[cold]
     fn expired(&mut self, db: u16, key: &[u8]) {
@@ -163,6 +179,8 @@ impl Keyspace {
             changes: Changes::default(),
             stats: KeyspaceStats::default(),
             seed,
+            access: AccessClock::new(seed),
+            evictor: Evictor::new(seed),
             slot_counts: count_slots.then(|| vec![0; SLOTS as usize].into_boxed_slice()),
             remains: Vec::new(),
             sweep_db: 0,
@@ -193,15 +211,13 @@ impl Keyspace {
     /// The entry of a live key, for a command that reads it: counts the hit or miss and renews the access time.
     #[inline]
     pub fn get(&mut self, view: View, key: &Key<'_>) -> Option<Entry<'_>> {
-        let (entry, beside) = self.live(view, key);
+        let (entry, mut beside) = self.live(view, key);
         let Some(mut entry) = entry else {
             beside.stats.misses += 1;
             return None;
         };
         beside.stats.hits += 1;
-        if view.touch {
-            entry.set_access(view.clock());
-        }
+        beside.touch(view, &mut entry);
         Some(entry.into_entry())
     }
 
@@ -284,6 +300,7 @@ impl Keyspace {
         let mut beside = Beside {
             changes: &mut self.changes,
             stats: &mut self.stats,
+            access: &mut self.access,
             slot_counts: self.slot_counts.as_deref_mut(),
         };
         let entry = match self.dbs[view.db as usize].get_mut(key.hash, key.bytes) {
@@ -317,10 +334,30 @@ impl Keyspace {
             },
             expire_at,
         });
+        let access = self.access_after_write(view, key);
         let table = &mut self.dbs[view.db as usize];
-        let replaced = table.insert(key.hash, key.bytes, value, expire_at, view.clock());
+        let replaced = table.insert(key.hash, key.bytes, value, expire_at, access);
         if !replaced {
             self.beside().count_slot(key.bytes, 1);
+        }
+    }
+
+    /// The access field of a key whose value is about to be replaced.
+    #[inline(always)]
+    fn access_after_write(&mut self, view: View, key: &Key<'_>) -> u32 {
+        if self.access.counts_frequency() {
+            return self.frequency_after_write(view, key);
+        }
+        self.access.fresh(view.now)
+    }
+
+    /// A new value does not make a key less used than it was.
+    #[cold]
+    #[inline(never)]
+    fn frequency_after_write(&mut self, view: View, key: &Key<'_>) -> u32 {
+        match self.dbs[view.db as usize].get(key.hash, key.bytes) {
+            Some(entry) => self.access.renewed(view.now, entry.access()),
+            None => self.access.fresh(view.now),
         }
     }
 
@@ -360,7 +397,7 @@ impl Keyspace {
         }
         let empty = T::new(self.seed).into_object();
         let table = &mut self.dbs[view.db as usize];
-        table.insert_object(key.hash, key.bytes, empty, None, view.clock());
+        table.insert_object(key.hash, key.bytes, empty, None, self.access.fresh(view.now));
         let position = table.find(key.hash, key.bytes).expect("it has just been inserted");
         self.beside().count_slot(key.bytes, 1);
         self.editor(view, key, position, true)
@@ -374,14 +411,15 @@ impl Keyspace {
         position: Position,
         created: bool,
     ) -> Result<Editor<'k, T>, Error> {
-        let beside = Beside {
+        let mut beside = Beside {
             changes: &mut self.changes,
             stats: &mut self.stats,
+            access: &mut self.access,
             slot_counts: self.slot_counts.as_deref_mut(),
         };
         let mut entry = self.dbs[view.db as usize].at(position);
-        if view.touch {
-            entry.set_access(view.clock());
+        if !created {
+            beside.touch(view, &mut entry);
         }
         Editor::new(entry, beside, view.db, key.bytes, created).ok_or(Error::WRONG_TYPE)
     }
@@ -399,8 +437,9 @@ impl Keyspace {
     pub fn put_object(&mut self, view: View, key: &Key<'_>, object: Object, expire_at: Option<UnixMs>) {
         let value = ChangeValue::Object(object.borrowed());
         self.changes.emit(Change::Set { db: view.db, key: key.bytes, value, expire_at });
+        let access = self.access_after_write(view, key);
         let table = &mut self.dbs[view.db as usize];
-        let replaced = table.insert_object(key.hash, key.bytes, object, expire_at, view.clock());
+        let replaced = table.insert_object(key.hash, key.bytes, object, expire_at, access);
         if !replaced {
             self.beside().count_slot(key.bytes, 1);
         }
@@ -411,7 +450,7 @@ impl Keyspace {
     /// # Errors
     /// The value is not a string or not an integer, or the sum does not fit in 64 bits; nothing is changed.
     pub fn add(&mut self, view: View, key: &Key<'_>, delta: i64) -> Result<i64, Error> {
-        let (entry, beside) = self.live(view, key);
+        let (entry, mut beside) = self.live(view, key);
         let Some(mut entry) = entry else {
             self.set(view, key, NewValue::Int(delta), NewExpiry::Clear);
             return Ok(delta);
@@ -425,9 +464,7 @@ impl Keyspace {
         let sum = old.checked_add(delta).ok_or(Error::OVERFLOW)?;
         let expire_at = entry.expire_at();
         entry.set_int(sum);
-        if view.touch {
-            entry.set_access(view.clock());
-        }
+        beside.touch(view, &mut entry);
         beside.changes.emit(Change::Set {
             db: view.db,
             key: key.bytes,
@@ -440,15 +477,13 @@ impl Keyspace {
     /// Adds bytes at the end of the key's value (an empty one when it is missing); returns the new length.
     /// The caller has checked the length limit.
     pub fn append(&mut self, view: View, key: &Key<'_>, tail: &[u8]) -> usize {
-        let (entry, beside) = self.live(view, key);
+        let (entry, mut beside) = self.live(view, key);
         let Some(mut entry) = entry else {
             self.set(view, key, NewValue::Bytes(tail), NewExpiry::Clear);
             return tail.len();
         };
         entry.append(tail);
-        if view.touch {
-            entry.set_access(view.clock());
-        }
+        beside.touch(view, &mut entry);
         beside.changes.emit(Change::Append { db: view.db, key: key.bytes, tail });
         entry.value().len()
     }
@@ -456,30 +491,30 @@ impl Keyspace {
     /// Writes bytes at an offset of the key's value (an empty one when it is missing), filling a gap with zero bytes;
     /// returns the new length. The caller has checked that the result is within the length limit.
     pub fn write_at(&mut self, view: View, key: &Key<'_>, offset: u32, bytes: &[u8]) -> usize {
-        if self.live(view, key).0.is_none() {
+        let created = !self.exists(view, key);
+        if created {
             // Not a change of its own: the one below says it all.
-            self.dbs[view.db as usize].insert(key.hash, key.bytes, NewValue::Bytes(b""), None, view.clock());
+            let access = self.access.fresh(view.now);
+            self.dbs[view.db as usize].insert(key.hash, key.bytes, NewValue::Bytes(b""), None, access);
             self.beside().count_slot(key.bytes, 1);
         }
-        let table = &mut self.dbs[view.db as usize];
-        let mut entry = table.get_mut(key.hash, key.bytes).expect("it was there or has just been made");
-        entry.write_at(offset as usize, bytes);
-        if view.touch {
-            entry.set_access(view.clock());
+        let (entry, mut beside) = self.live(view, key);
+        let mut entry = entry.expect("it was there or has just been made");
+        if !created {
+            beside.touch(view, &mut entry);
         }
+        entry.write_at(offset as usize, bytes);
         let len = entry.value().len();
-        self.changes.emit(Change::SetRange { db: view.db, key: key.bytes, offset, bytes });
+        beside.changes.emit(Change::SetRange { db: view.db, key: key.bytes, offset, bytes });
         len
     }
 
     /// Changes only the expiry of a live key. Returns whether there was one.
     pub fn set_expiry(&mut self, view: View, key: &Key<'_>, expire_at: Option<UnixMs>) -> bool {
-        let (entry, beside) = self.live(view, key);
+        let (entry, mut beside) = self.live(view, key);
         let Some(mut entry) = entry else { return false };
         entry.set_expire_at(expire_at);
-        if view.touch {
-            entry.set_access(view.clock());
-        }
+        beside.touch(view, &mut entry);
         beside.changes.emit(Change::Expire { db: view.db, key: key.bytes, expire_at });
         true
     }
@@ -557,6 +592,7 @@ impl Keyspace {
     pub fn swap_db(&mut self, a: u16, b: u16) {
         if a != b {
             self.dbs.swap(a as usize, b as usize);
+            self.evictor.forget();
             self.changes.emit(Change::SwapDb { a, b });
         }
     }
@@ -622,6 +658,7 @@ impl Keyspace {
         Beside {
             changes: &mut self.changes,
             stats: &mut self.stats,
+            access: &mut self.access,
             slot_counts: self.slot_counts.as_deref_mut(),
         }
     }
@@ -702,6 +739,16 @@ impl Keyspace {
             }
         }
         !self.remains.is_empty()
+    }
+
+    /// How often a key with this access field is used, on Redis's logarithmic scale; `None` when that is not counted.
+    pub fn frequency(&self, now: UnixMs, access: u32) -> Option<u8> {
+        self.access.frequency(now, access)
+    }
+
+    /// Seconds since a key with this access field was used; `None` when that is not noted.
+    pub fn idle_seconds(&self, now: UnixMs, access: u32) -> Option<u64> {
+        self.access.idle_seconds(now, access)
     }
 
     // ---- facts -------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@
 //!
 //! - [`record`]: one key and its value, expiry and access clock
 //! - [`segment`]: the slots
+//! - [`sample`]: keys from a random place, for eviction
 //! - [`pool`]: memory of segments
 //! - [`directory`]: splits, merges, doubling
 //!
@@ -28,18 +29,22 @@
 mod directory;
 mod pool;
 mod record;
+mod sample;
 mod segment;
 #[cfg(test)]
 mod tests;
+mod volatile;
 
 pub use directory::Remains;
 pub use record::{Entry, NewValue, OwnedEntry, ValueRef, ACCESS_MASK, APPEND_INLINE_MAX, INLINE_VALUE_MAX};
+pub use sample::SAMPLE_MAX;
 
 use crate::hash::KeyHasher;
 use crate::value::{Collection, Object};
 use directory::{DirEntry, Directory};
 use record::{Payload, Record};
 use segment::{tag_bits, Delta, Find};
+use volatile::VolatileMap;
 
 /// Size of a segment in words (8 KiB) at which it splits at the latest. Larger ones would make the directory
 /// smaller and splits longer; smaller ones spend more on headers and pads.
@@ -144,6 +149,8 @@ pub struct Table {
     due_next: u64,
     /// Where the sweep under way goes on; a sweep from elsewhere proves nothing about `due`.
     sweep_position: Option<u64>,
+    /// Where keys with an expiry may be, while somebody looks for few of them.
+    volatile: Option<Box<VolatileMap>>,
 }
 
 impl Table {
@@ -162,6 +169,7 @@ impl Table {
             due: u64::MAX,
             due_next: u64::MAX,
             sweep_position: None,
+            volatile: None,
         }
     }
 
@@ -288,7 +296,7 @@ impl Table {
         expire_at: Option<u64>,
         access: u32,
     ) -> bool {
-        self.note_expiry(expire_at);
+        self.note_expiry(hash, expire_at);
         let (index, entry, tag) = self.locate(hash);
         match entry.segment.find(entry.homes, tag, key) {
             Find::At(at) => {
@@ -309,7 +317,7 @@ impl Table {
     pub fn insert_owned(&mut self, hash: KeyHash, key: &[u8], owned: OwnedEntry) -> bool {
         let replaced = self.remove(hash, key);
         let record = owned.into_record(key);
-        self.note_expiry(record.expire_at());
+        self.note_expiry(hash, record.expire_at());
         let (index, entry, tag) = self.locate(hash);
         let at = entry.segment.vacancy(entry.homes, tag);
         self.insert_at(hash, index, at, tag, record);
@@ -340,8 +348,11 @@ impl Table {
     }
 
     #[inline(always)]
-    fn note_expiry(&mut self, expire_at: Option<u64>) {
+    fn note_expiry(&mut self, hash: KeyHash, expire_at: Option<u64>) {
         if let Some(expire_at) = expire_at {
+            if let Some(map) = &mut self.volatile {
+                map.set(hash.0);
+            }
             self.due = self.due.min(expire_at);
             self.due_next = self.due_next.min(expire_at);
         }
@@ -558,6 +569,9 @@ impl Table {
         self.due = u64::MAX;
         self.due_next = u64::MAX;
         self.sweep_position = None;
+        if let Some(map) = &mut self.volatile {
+            **map = VolatileMap::full(0);
+        }
         self.directory.take()
     }
 
@@ -685,7 +699,7 @@ impl<'a> EntryMut<'a> {
     /// Sets the expiry in unix milliseconds, or clears it.
     pub fn set_expire_at(&mut self, expire_at: Option<u64>) {
         let at = self.at;
-        self.table.note_expiry(expire_at);
+        self.table.note_expiry(self.hash, expire_at);
         let delta = self.segment().set_expiry(at, expire_at);
         self.table.account(delta);
     }

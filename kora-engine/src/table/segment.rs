@@ -303,6 +303,12 @@ impl Segment {
         Record::prefetch(slot & ADDRESS_MASK);
     }
 
+    /// Prefetches the record in an occupied slot.
+    #[inline(always)]
+    pub(super) fn prefetch_at(&self, at: usize) {
+        Record::prefetch(self.get(at) & ADDRESS_MASK);
+    }
+
     /// Index of the first slot, from the home of `tag`, that is empty or has this tag or a larger one.
     #[inline(always)]
     fn first_not_below(&self, homes: u32, tag: u64) -> usize {
