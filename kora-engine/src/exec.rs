@@ -53,8 +53,9 @@ pub enum Flow {
 
 /// Work that is too long for one turn.
 pub trait Continuation {
-    /// Works for about `budget` segments of the table. Returns true when it is done; only then it has written its
-    /// one reply.
+    /// Works for about `budget` segments of the table. Returns true when it is done and its one reply is complete. It may
+    /// write the reply in parts, over several turns (always to the same sink): nobody sees them before it is done. So a reply must not
+    /// begin before it is certain how it goes on.
     fn resume(&mut self, shard: &mut Shard, now: UnixMs, budget: usize, reply: &mut dyn Reply) -> bool;
 }
 

@@ -137,6 +137,8 @@ struct Slice {
     work: Box<dyn Continuation>,
     origin: SliceOrigin,
     protocol: Protocol,
+    /// What it has written of its reply.
+    reply: Output,
 }
 
 /// Where the reply of sliced work goes.
@@ -934,7 +936,8 @@ impl Executor {
                 }
                 if let Applied::Later(work) = applied {
                     let origin = SliceOrigin::Peer(from, head.to);
-                    self.slices.push_back(Slice { work, origin, protocol: head.protocol });
+                    let reply = Output::default();
+                    self.slices.push_back(Slice { work, origin, protocol: head.protocol, reply });
                     continue;
                 }
                 answer_heads.push(AnswerHead {
@@ -1120,28 +1123,30 @@ impl Executor {
 
     /// Queues work of a command on this shard that goes on later.
     pub(crate) fn add_slice(&mut self, work: Box<dyn Continuation>, to: ReplyTo, protocol: Protocol) {
-        self.slices.push_back(Slice { work, origin: SliceOrigin::Own(to), protocol });
+        let reply = Output::default();
+        self.slices.push_back(Slice { work, origin: SliceOrigin::Own(to), protocol, reply });
     }
 
     /// One slice of the oldest sliced command.
     fn run_slices(&mut self) {
         let Some(mut slice) = self.slices.pop_front() else { return };
-        let mut reply = Output::default();
         let done = slice.work.resume(
             &mut self.shard,
             self.now,
             BACKGROUND_SEGMENTS,
-            &mut RespSink::new(&mut reply, slice.protocol),
+            &mut RespSink::new(&mut slice.reply, slice.protocol),
         );
+        // A long reply comes in parts: each is set aside, so that none of them is copied again.
+        slice.reply.seal();
         if !done {
             self.slices.push_back(slice);
             return;
         }
         match slice.origin {
-            SliceOrigin::Own(to) => self.deliver_awaited(to, &mut reply),
+            SliceOrigin::Own(to) => self.deliver_awaited(to, &mut slice.reply),
             SliceOrigin::Peer(from, to) => {
                 let peer = self.peers[from as usize].as_mut().expect("it has asked");
-                peer.outbox.late.push(LateReply { to, reply });
+                peer.outbox.late.push(LateReply { to, reply: slice.reply });
             }
         }
     }

@@ -6,6 +6,9 @@
 use bytes::Bytes;
 use kora_engine::reply::{Protocol, Reply};
 
+/// Bytes of buffer that are worth a piece of their own in a vectored send.
+const SEAL_LEN_MIN: usize = 16 * 1024;
+
 /// Bytes to be sent: what is in `buf`, with each of `shared` inserted before the byte at its offset.
 #[derive(Default, Debug)]
 pub struct Output {
@@ -41,6 +44,28 @@ impl Output {
     pub fn push_shared(&mut self, bytes: Bytes) {
         self.shared_len += bytes.len();
         self.shared.push((self.buf.len(), bytes));
+    }
+
+    /// Turns what is in the buffer into spliced values when it is long: whatever is added then, and wherever this output is
+    /// appended, it is not copied again.
+    pub fn seal(&mut self) {
+        if self.buf.len() < SEAL_LEN_MIN {
+            return;
+        }
+        let plain = Bytes::from(std::mem::take(&mut self.buf));
+        self.shared_len += plain.len();
+        let spliced = std::mem::take(&mut self.shared);
+        let mut start = 0;
+        for (at, value) in spliced {
+            if at > start {
+                self.shared.push((0, plain.slice(start..at)));
+                start = at;
+            }
+            self.shared.push((0, value));
+        }
+        if start < plain.len() {
+            self.shared.push((0, plain.slice(start..)));
+        }
     }
 
     /// Adds another output at the end.
@@ -317,6 +342,35 @@ mod tests {
     #[test]
     fn an_error_cannot_forge_a_second_reply() {
         assert_eq!(encoded(Protocol::Resp2, |r| r.error(b"ERR a\r\n+OK\r\n")), "-ERR a  +OK  \r\n");
+    }
+
+    #[test]
+    fn a_sealed_output_holds_the_same_bytes() {
+        let long = vec![b'x'; SEAL_LEN_MIN];
+        let mut out = Output::default();
+        let mut flat = Vec::new();
+        for part in 0..4u8 {
+            let mut sink = RespSink::new(&mut out, Protocol::Resp2);
+            sink.integer(part as i64);
+            sink.bulk_shared(&Bytes::from_static(b"abc"));
+            if part != 1 {
+                sink.bulk(&long);
+                sink.bulk_shared(&Bytes::from_static(b"de"));
+            }
+            flat.extend_from_slice(format!(":{part}\r\n$3\r\nabc\r\n").as_bytes());
+            if part != 1 {
+                flat.extend_from_slice(format!("${}\r\n", long.len()).as_bytes());
+                flat.extend_from_slice(&long);
+                flat.extend_from_slice(b"\r\n$2\r\nde\r\n");
+            }
+            out.seal();
+            assert_eq!(out.buf.is_empty(), part != 1, "short parts are not worth it");
+            assert_eq!(out.len(), flat.len());
+        }
+        let mut all = Output::default();
+        RespSink::new(&mut all, Protocol::Resp2).ok();
+        all.append(&mut out);
+        assert_eq!(all.flatten(), [b"+OK\r\n", &flat[..]].concat());
     }
 
     #[test]
