@@ -3,10 +3,14 @@
 use crate::command::CommandSpec;
 
 mod cluster;
+#[allow(dead_code)] // until the families that use it have landed
+pub(crate) mod collection_scan;
 mod connection;
 mod expire;
 pub(crate) mod generic;
 pub mod lcs;
+#[allow(dead_code)] // until the families that use it have landed
+pub(crate) mod long_reply;
 mod object;
 pub(crate) mod scan;
 mod server;

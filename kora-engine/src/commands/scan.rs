@@ -65,7 +65,7 @@ pub fn cursor_shard(cursor: &[u8], shards: u16) -> u16 {
 }
 
 /// Digits that fit 64 bits. Leading zeros are accepted, as Redis does.
-fn parse_cursor(text: &[u8]) -> Option<u64> {
+pub(crate) fn parse_cursor(text: &[u8]) -> Option<u64> {
     if text.is_empty() {
         return None;
     }

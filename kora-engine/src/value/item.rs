@@ -229,6 +229,13 @@ impl Sink for Vec<u8> {
     }
 }
 
+impl<A: smallvec::Array<Item = u8>> Sink for smallvec::SmallVec<A> {
+    #[inline]
+    fn put(&mut self, bytes: &[u8]) {
+        self.extend_from_slice(bytes);
+    }
+}
+
 impl Sink for super::buffer::Buffer {
     #[inline]
     fn put(&mut self, bytes: &[u8]) {
