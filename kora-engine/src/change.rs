@@ -9,6 +9,10 @@
 //! Changes borrow: making one costs a few stores. [`Changes`] counts them and hands each to the sinks that
 //! are attached; with none attached nothing is copied.
 
+mod hash;
+
+pub use hash::HashEdit;
+
 #[cfg(doc)]
 use crate::value::Object;
 use crate::value::{ObjectRef, Type};
@@ -99,6 +103,15 @@ pub enum Change<'a> {
         key: &'a [u8],
         /// Why.
         reason: DeleteReason,
+    },
+    /// Something in a hash changed; a missing key is an empty hash.
+    HashEdit {
+        /// Database index.
+        db: u16,
+        /// The key.
+        key: &'a [u8],
+        /// What.
+        edit: HashEdit<'a>,
     },
     /// Every key of the database is gone (on this shard; FLUSHALL makes one of these per database).
     FlushDb {

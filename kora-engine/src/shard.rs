@@ -110,13 +110,14 @@ impl Shard {
         self.keys.random_key(view, &mut || random.number())
     }
 
-    /// Background work of one tick: expired keys go, memory of dropped tables is freed. Returns whether
+    /// Background work of one tick: expired keys and fields go, memory of dropped tables is freed. Returns whether
     /// there is more to do right away.
     pub fn background(&mut self, now: UnixMs, segments: usize) -> bool {
         let more_expired = self.keys.sweep_expired(now, segments);
+        let more_fields = self.keys.reclaim_fields(now, segments);
         let more_remains = self.keys.free_remains(segments);
         let more_objects = lazy::free_some(segments * ELEMENTS_PER_SEGMENT);
-        more_expired || more_remains || more_objects
+        more_expired || more_fields || more_remains || more_objects
     }
 }
 

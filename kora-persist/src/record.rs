@@ -13,6 +13,7 @@
 //! Delete     5     reason: bits 4-5   db  key
 //! FlushDb    6                        db
 //! SwapDb     7                        a   b
+//! HashEdit   11                       see [`hash`]
 //! ```
 //!
 //! The types of collections are 0 list, 1 set, 2 sorted set, 3 hash, 4 stream.
@@ -23,6 +24,8 @@
 //!
 //! A record does not carry a version of its own: the frame does ([`crate::frame::FORMAT_VERSION`]). A new kind of change
 //! takes a free kind number and a new version; the meaning of a number never changes.
+
+mod hash;
 
 use kora_engine::change::{Change, ChangeValue, DeleteReason};
 use kora_engine::value::Type;
@@ -97,6 +100,7 @@ pub fn encode(change: &Change<'_>, out: &mut Vec<u8>) {
             };
             put_head(DELETE | reason << REASON_SHIFT, db, key, out);
         }
+        Change::HashEdit { db, key, ref edit } => hash::encode(db, key, edit, out),
         Change::FlushDb { db } => {
             out.push(FLUSH_DB);
             varint::encode(u64::from(db), out);
@@ -181,6 +185,7 @@ pub fn decode(input: &[u8]) -> Result<(Change<'_>, usize), DecodeError> {
             };
             Change::Delete { db: reader.db()?, key: reader.bytes("key length")?, reason }
         }
+        hash::HASH_EDIT if hash::flags_are_known(tag) => hash::decode(tag, &mut reader)?,
         FLUSH_DB if flags == 0 => Change::FlushDb { db: reader.db()? },
         SWAP_DB if flags == 0 => Change::SwapDb { a: reader.db()?, b: reader.db()? },
         _ => return refused,
@@ -329,6 +334,7 @@ pub(crate) mod tests {
                 EXPIRE => tag & 0xd0 == 0,
                 DELETE => tag >> 4 <= 3,
                 APPEND | SET_RANGE | FLUSH_DB | SWAP_DB => tag >> 4 == 0,
+                hash::HASH_EDIT => hash::flags_are_known(tag),
                 _ => false,
             };
             let accepted = !matches!(decode(&[tag, 0, 0, 0, 0, 0]), Err(DecodeError::RecordTag { found }) if found == tag);

@@ -4,8 +4,8 @@
 //! decided whether the key goes away because nothing is left in it. The methods that change something are in the files
 //! of the types beside this one, and only they can reach the value: so none can forget the change record.
 
-use super::Beside;
-use crate::change::{Change, DeleteReason, UnixMs};
+use super::{Beside, KeyspaceStats};
+use crate::change::{Change, Changes, DeleteReason, UnixMs};
 use crate::table::EntryMut;
 use crate::value::Collection;
 use std::mem::ManuallyDrop;
@@ -40,14 +40,12 @@ impl<'k, T: Collection> Editor<'k, T> {
     }
 
     /// The value, for the methods that also make the change.
-    #[allow(dead_code)] // until a type has such methods
     #[inline]
     pub(super) fn value_mut(&mut self) -> &mut T {
         &mut self.value
     }
 
     /// Makes a change, given the database and the key.
-    #[allow(dead_code)] // until a type has such methods
     #[inline]
     pub(super) fn emit<'c>(&mut self, change: impl FnOnce(u16, &'c [u8]) -> Change<'c>)
     where
@@ -55,6 +53,26 @@ impl<'k, T: Collection> Editor<'k, T> {
     {
         self.unknown = false;
         self.beside.changes.emit(change(self.db, self.key));
+    }
+
+    /// The value, and where to tell of its changes (with the database and the key), for a method that tells of elements while
+    /// they are still there. The caller does so: the key counts as known from now on.
+    #[inline]
+    pub(super) fn value_and_changes(&mut self) -> (&mut T, &mut Changes, u16, &'k [u8]) {
+        self.unknown = false;
+        (&mut self.value, &mut *self.beside.changes, self.db, self.key)
+    }
+
+    /// What seeds the hash of members.
+    #[inline]
+    pub(super) fn seed(&self) -> u64 {
+        self.beside.seed
+    }
+
+    /// The counters of the keyspace.
+    #[inline]
+    pub(super) fn stats(&mut self) -> &mut KeyspaceStats {
+        self.beside.stats
     }
 
     /// When the key expires.

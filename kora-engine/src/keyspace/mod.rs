@@ -12,11 +12,13 @@ use crate::slot::Slot;
 use crate::table::{
     Entry, EntryMut, KeyHash, NewValue, OwnedEntry, Position, Remains, Table, TableMemory, ValueRef,
 };
+use crate::value::hash::Hash;
 use crate::value::{Collection, Held, Object};
 
 mod access;
 mod editor;
 mod evict;
+mod hash;
 
 pub use access::LfuRules;
 pub use editor::Editor;
@@ -80,6 +82,8 @@ pub struct KeyspaceStats {
     pub expired_by_sweep: u64,
     /// Keys removed because memory was short.
     pub evicted: u64,
+    /// Fields of hashes removed because their time ran out.
+    pub expired_fields: u64,
 }
 
 /// Keys and expiring keys of one database, for INFO keyspace.
@@ -125,6 +129,8 @@ struct Beside<'a> {
     stats: &'a mut KeyspaceStats,
     access: &'a mut AccessClock,
     slot_counts: Option<&'a mut [u32]>,
+    /// What seeds the hash of a collection's members.
+    seed: u64,
 }
 
 impl Beside<'_> {
@@ -302,6 +308,7 @@ impl Keyspace {
             stats: &mut self.stats,
             access: &mut self.access,
             slot_counts: self.slot_counts.as_deref_mut(),
+            seed: self.seed,
         };
         let entry = match self.dbs[view.db as usize].get_mut(key.hash, key.bytes) {
             Some(entry) if entry.expire_at().is_some_and(|at| at < view.now) => {
@@ -416,6 +423,7 @@ impl Keyspace {
             stats: &mut self.stats,
             access: &mut self.access,
             slot_counts: self.slot_counts.as_deref_mut(),
+            seed: self.seed,
         };
         let mut entry = self.dbs[view.db as usize].at(position);
         if !created {
@@ -640,6 +648,13 @@ impl Keyspace {
                 let key = self.key(key);
                 self.delete(db, &key, reason);
             }
+            Change::HashEdit { db, key, edit } => {
+                let key = self.key(key);
+                // A key of another type has been replaced by changes of their own: these never meet one.
+                if let Ok(mut editor) = self.edit_or_create::<Hash>(view(db), &key) {
+                    editor.replay(edit);
+                }
+            }
             Change::FlushDb { db } => self.flush_db(db),
             Change::SwapDb { a, b } => self.swap_db(a, b),
         }
@@ -660,6 +675,7 @@ impl Keyspace {
             stats: &mut self.stats,
             access: &mut self.access,
             slot_counts: self.slot_counts.as_deref_mut(),
+            seed: self.seed,
         }
     }
 
@@ -774,9 +790,9 @@ impl Keyspace {
         DbStats { keys: table.len() as u64, expires: table.expires_len() as u64 }
     }
 
-    /// Whether any key of any database has an expiry: an executor without one may sleep longer.
+    /// Whether any key of any database, or any element of a collection, has an expiry: an executor without one may sleep longer.
     pub fn any_expires(&self) -> bool {
-        self.dbs.iter().any(|t| t.expires_len() > 0)
+        self.dbs.iter().any(|t| t.expires_len() > 0 || t.may_expire_inside())
     }
 
     /// Memory of all tables together.

@@ -14,8 +14,7 @@
 //! degenerate hash it stops doubling, and a segment that may not split grows past the top size instead.
 //!
 //! **Cost of single operations**: rebuilding a segment, a few microseconds; a split, about 600 to 900 keys to hash with
-//! their records prefetched, 20 to 60 us; a doubling copies `2^depth` entries of 16 bytes into memory that was written to
-//! before: see `Table`.
+//! their records prefetched, 20 to 60 us; a doubling copies `2^depth` entries of 16 bytes: see `Table`.
 //!
 //! # Invariants (the unsafe code below frees segments)
 //! - Each segment of `entries` is named by exactly one run, aligned to its length, of equal entries.
@@ -33,12 +32,6 @@ const DEPTH_MAX: u8 = 32;
 /// Segments moved, when the pool is loosely filled, each time that one is rebuilt or split.
 const MOVES_PER_REBUILD: usize = 3;
 
-/// Entries from which the next doubling is prepared: below, its memory costs less than a split.
-const PREPARE_FROM: usize = 1 << 14;
-/// Entries of the next directory that are written each time that a segment grows: two pages. A segment grows several times
-/// between two doublings, so the next directory is complete long before it is needed.
-const PREPARE_STEP: usize = 512;
-
 /// Names a segment and says how to find a slot in it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct DirEntry {
@@ -51,18 +44,10 @@ pub(super) struct DirEntry {
 
 const _: () = assert!(size_of::<DirEntry>() == 16);
 
-/// The entry of a table without keys.
-fn nothing() -> DirEntry {
-    DirEntry { segment: Segment::empty(), homes: 1, depth: 0 }
-}
-
 /// Owner of all segments of a table.
 #[derive(Debug)]
 pub(super) struct Directory {
     entries: Vec<DirEntry>,
-    /// Memory of the next doubling, written to bit by bit: what a doubling costs is not the copy but the kernel's
-    /// first sight of each page, milliseconds for a megabyte on a virtual machine. Its entries mean nothing.
-    next: Vec<DirEntry>,
     /// Bits of the hash that index `entries`.
     depth: u8,
     /// Segments per local depth: tells when the directory may halve without a walk over it.
@@ -80,9 +65,9 @@ impl Directory {
     pub(super) fn new(top_words: usize) -> Directory {
         let mut at_depth = [0; DEPTH_MAX as usize + 1];
         at_depth[0] = 1;
+        let entry = DirEntry { segment: Segment::empty(), homes: 1, depth: 0 };
         Directory {
-            entries: vec![nothing()],
-            next: Vec::new(),
+            entries: vec![entry],
             depth: 0,
             at_depth,
             top_words,
@@ -116,7 +101,7 @@ impl Directory {
     }
 
     pub(super) fn bytes(&self) -> usize {
-        (self.entries.capacity() + self.next.capacity()) * size_of::<DirEntry>()
+        self.entries.capacity() * size_of::<DirEntry>()
     }
 
     pub(super) fn segment_bytes(&self) -> usize {
@@ -159,19 +144,6 @@ impl Directory {
             self.release(entry.segment);
             self.compact(hash_of);
         }
-        self.prepare();
-    }
-
-    /// Writes to some more memory of the next doubling.
-    fn prepare(&mut self) {
-        let doubled = self.entries.len() * 2;
-        if doubled < PREPARE_FROM * 2 || self.next.len() == doubled {
-            return;
-        }
-        if self.next.capacity() == 0 {
-            self.next.reserve_exact(doubled);
-        }
-        self.next.resize((self.next.len() + PREPARE_STEP).min(doubled), nothing());
     }
 
     /// Moves some segments to where they fit more tightly, when the pool asks for it.
@@ -217,12 +189,9 @@ impl Directory {
     }
 
     fn double(&mut self) {
-        let doubled = self.entries.len() * 2;
-        let mut entries = std::mem::take(&mut self.next);
-        entries.reserve_exact(doubled - entries.len());
-        entries.resize(doubled, nothing());
-        for (pair, &entry) in entries.chunks_exact_mut(2).zip(&self.entries) {
-            pair.fill(entry);
+        let mut entries = Vec::with_capacity(self.entries.len() * 2);
+        for &entry in &self.entries {
+            entries.extend([entry, entry]);
         }
         self.entries = entries;
         self.depth += 1;
@@ -273,7 +242,6 @@ impl Directory {
             && (self.depth == 1 || self.at_depth[self.depth as usize - 1] == 0)
         {
             self.entries = self.entries.iter().copied().step_by(2).collect();
-            self.next = Vec::new();
             self.depth -= 1;
         }
     }

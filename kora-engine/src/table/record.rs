@@ -904,6 +904,15 @@ impl<'a> Entry<'a> {
         self.record.expire_at()
     }
 
+    /// A time before which no element of the value expires, in unix milliseconds; none when it is no collection with such
+    /// elements.
+    pub(super) fn next_expiry_inside(&self) -> Option<u64> {
+        match self.value() {
+            ValueRef::Object(object) => object.next_expiry(),
+            _ => None,
+        }
+    }
+
     /// The 24-bit access clock.
     #[inline(always)]
     pub fn access(&self) -> u32 {

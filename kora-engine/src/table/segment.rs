@@ -1,9 +1,9 @@
 //! A segment: the slots of all keys whose hash starts with one prefix of `depth` bits, in hash order.
 //!
 //! ```text
-//! header  count, limit, words, expires, due        (HEADER_WORDS words before the slots)
+//! header  count, limit, words, expires, due, due inside        (HEADER_WORDS words before the slots)
 //! slots   [home slots: `homes`] [pad] [sentinel, always 0]
-//! slot    0 = empty | tag (16 bits) | address of the record (45 bits, times 8) | 2 bits spare | has an expiry
+//! slot    0 = empty | tag (16 bits) | address of the record (45 bits, times 8) | 1 bit spare | may expire inside | has an expiry
 //! ```
 //!
 //! The tag is the 16 hash bits below the prefix. A record's home is `tag * homes >> 16`; collisions move right, and
@@ -42,6 +42,8 @@ const ADDRESS_BITS: u32 = 48;
 const ADDRESS_MASK: u64 = (1 << ADDRESS_BITS) - 8;
 /// Slot flag: the record has an expiry, so that a sweep need not look at the others.
 const EXPIRES: u64 = 1;
+/// Slot flag: elements of the record's collection may expire. Where they do it is set; where it is set they need not any more.
+const INSIDE: u64 = 2;
 /// Slots of look-ahead when records are visited in slot order.
 const PREFETCH_DISTANCE: usize = 8;
 
@@ -67,6 +69,8 @@ struct Header {
     expires: u32,
     /// No record here expires before this unix millisecond.
     due: u64,
+    /// No element of a collection here expires before this unix millisecond.
+    due_inside: u64,
     /// Chunk of the pool that the memory is from, or `NOT_POOLED`.
     chunk: u32,
 }
@@ -81,7 +85,15 @@ struct Empty {
 }
 
 static EMPTY: Empty = Empty {
-    header: Header { count: 0, limit: 0, words: 0, expires: 0, due: u64::MAX, chunk: NOT_POOLED },
+    header: Header {
+        count: 0,
+        limit: 0,
+        words: 0,
+        expires: 0,
+        due: u64::MAX,
+        due_inside: u64::MAX,
+        chunk: NOT_POOLED,
+    },
     slots: [0; 2],
 };
 
@@ -137,6 +149,19 @@ unsafe impl Send for Segment {}
 // SAFETY: shared access only reads.
 unsafe impl Sync for Segment {}
 
+/// A segment just built, and the number of its homes.
+trait Built {
+    /// The same, its collections' elements expiring no earlier than this.
+    fn due_inside_from(self, due: u64) -> Self;
+}
+
+impl Built for (Segment, u32) {
+    fn due_inside_from(mut self, due: u64) -> (Segment, u32) {
+        self.0.set_due_inside(due);
+        self
+    }
+}
+
 /// The tag of a hash, in the position that it has in a slot.
 #[inline(always)]
 pub(super) fn tag_bits(hash: u64, depth: u8) -> u64 {
@@ -186,6 +211,7 @@ impl Segment {
             words: words as u32,
             expires,
             due,
+            due_inside: u64::MAX,
             chunk,
         };
         // SAFETY: the header is the first HEADER_WORDS words of the allocation.
@@ -378,7 +404,7 @@ impl Segment {
         let record = self.record_of(old);
         let bytes = record.heap_bytes();
         let record = change(record);
-        let new = slot_of(old & !(u64::MAX >> 16), record);
+        let new = slot_of(old & !(u64::MAX >> 16), record) | old & INSIDE;
         if new != old {
             self.set(at, new);
         }
@@ -552,6 +578,7 @@ impl Segment {
     /// This segment's records in a segment of another size.
     pub(super) fn rebuilt(&self, pool: Option<&mut Pool>, words: usize) -> (Segment, u32) {
         Segment::build(pool, words, &self.occupied(), self.expires(), self.due())
+            .due_inside_from(self.due_inside())
     }
 
     /// The two halves at one more bit of prefix; `hash` gives the hash of a key.
@@ -583,6 +610,7 @@ impl Segment {
             let expires = half.iter().filter(|&slot| slot & EXPIRES != 0).count() as u32;
             let due = if expires == 0 { u64::MAX } else { self.due() };
             Segment::build(Some(pool), words_for(half.len()), &half, expires, due)
+                .due_inside_from(self.due_inside())
         })
     }
 
@@ -597,6 +625,7 @@ impl Segment {
         }
         let expires = low.expires() + high.expires();
         Segment::build(Some(pool), words_for(slots.len()), &slots, expires, low.due().min(high.due()))
+            .due_inside_from(low.due_inside().min(high.due_inside()))
     }
 
     /// The segment whose memory starts at this run of the pool.
@@ -690,6 +719,37 @@ impl Segment {
         self.header_mut().due = due;
     }
 
+    /// The bound below which no element of a collection here expires.
+    #[inline(always)]
+    pub(super) fn due_inside(&self) -> u64 {
+        self.header().due_inside
+    }
+
+    /// Sets it.
+    pub(super) fn set_due_inside(&mut self, due: u64) {
+        if due != self.due_inside() {
+            self.header_mut().due_inside = due;
+        }
+    }
+
+    /// Notes that an element of the collection in an occupied slot expires at this time, and none earlier.
+    pub(super) fn note_inside(&mut self, at: usize, due: u64) {
+        self.set(at, self.get(at) | INSIDE);
+        let header = self.header_mut();
+        header.due_inside = header.due_inside.min(due);
+    }
+
+    /// Whether elements of the collection in a slot may expire.
+    #[inline(always)]
+    pub(super) fn may_expire_inside(&self, at: usize) -> bool {
+        self.get(at) & INSIDE != 0
+    }
+
+    /// Notes that none does any more.
+    pub(super) fn forget_inside(&mut self, at: usize) {
+        self.set(at, self.get(at) & !INSIDE);
+    }
+
     /// Panics when an invariant of the slots does not hold.
     #[cfg(test)]
     pub(super) fn check(&self, homes: u32, depth: u8, hash: impl Fn(Record) -> u64) {
@@ -711,6 +771,9 @@ impl Segment {
             if let Some(expire_at) = record.expire_at() {
                 expires += 1;
                 assert!(self.due() <= expire_at, "due is a lower bound");
+            }
+            if let Some(due) = self.entry(at).next_expiry_inside() {
+                assert!(self.may_expire_inside(at) && self.due_inside() <= due, "expiries inside are known");
             }
             last = tag;
             count += 1;

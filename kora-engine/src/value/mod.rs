@@ -82,6 +82,11 @@ pub trait Collection: forms::InWord + Clone + Send + 'static {
     /// Bytes of heap that it holds; of a large one this may be extrapolated from a sample.
     fn memory(&self) -> usize;
 
+    /// A time before which no element expires by itself, in unix milliseconds: exact or too early. None when none does.
+    fn next_expiry(&self) -> Option<u64> {
+        None
+    }
+
     /// Frees about this many elements; true when nothing is left to free. It is not used otherwise from the first call on.
     fn free_some(&mut self, elements: usize) -> bool;
 

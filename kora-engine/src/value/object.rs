@@ -68,6 +68,11 @@ impl Object {
         each!(self, collection => collection.memory())
     }
 
+    /// A time before which no element expires by itself; none when none does.
+    pub(crate) fn next_expiry(&self) -> Option<u64> {
+        each!(self, collection => collection.next_expiry())
+    }
+
     /// Frees about this many elements; true when nothing is left.
     pub(crate) fn free_some(&mut self, elements: usize) -> bool {
         each!(self, collection => collection.free_some(elements))
@@ -165,6 +170,14 @@ impl<'a> ObjectRef<'a> {
     pub fn get<T: Collection>(&self) -> Option<Held<'a, T>> {
         // SAFETY: the word is that of a value of type `T`, borrowed for 'a; `Held` forgets what is made of it.
         (self.kind == T::TYPE).then(|| unsafe { Held::new(self.word) })
+    }
+
+    /// A time before which no element expires by itself; none when none does.
+    pub(crate) fn next_expiry(&self) -> Option<u64> {
+        match self.kind {
+            Type::Hash => self.with(Object::next_expiry),
+            _ => None,
+        }
     }
 
     /// `f` of the object.
