@@ -13,6 +13,10 @@ mod hash;
 
 pub use hash::HashEdit;
 
+mod list;
+
+pub use list::ListEdit;
+
 #[cfg(doc)]
 use crate::value::Object;
 use crate::value::{ObjectRef, Type};
@@ -112,6 +116,15 @@ pub enum Change<'a> {
         key: &'a [u8],
         /// What.
         edit: HashEdit<'a>,
+    },
+    /// A list changed.
+    ListEdit {
+        /// Database index.
+        db: u16,
+        /// The key.
+        key: &'a [u8],
+        /// How.
+        edit: ListEdit<'a>,
     },
     /// Every key of the database is gone (on this shard; FLUSHALL makes one of these per database).
     FlushDb {

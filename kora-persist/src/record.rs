@@ -14,6 +14,7 @@
 //! FlushDb    6                        db
 //! SwapDb     7                        a   b
 //! HashEdit   11                       see [`hash`]
+//! ListEdit   8     edit: bits 4-7     db  key  see `list`
 //! ```
 //!
 //! The types of collections are 0 list, 1 set, 2 sorted set, 3 hash, 4 stream.
@@ -26,6 +27,7 @@
 //! takes a free kind number and a new version; the meaning of a number never changes.
 
 mod hash;
+mod list;
 
 use kora_engine::change::{Change, ChangeValue, DeleteReason};
 use kora_engine::value::Type;
@@ -42,6 +44,7 @@ const EXPIRE: u8 = 4;
 const DELETE: u8 = 5;
 const FLUSH_DB: u8 = 6;
 const SWAP_DB: u8 = 7;
+const LIST_EDIT: u8 = 8;
 
 const VALUE_IS_INTEGER: u8 = 1 << 4;
 const EXPIRES: u8 = 1 << 5;
@@ -101,6 +104,7 @@ pub fn encode(change: &Change<'_>, out: &mut Vec<u8>) {
             put_head(DELETE | reason << REASON_SHIFT, db, key, out);
         }
         Change::HashEdit { db, key, ref edit } => hash::encode(db, key, edit, out),
+        Change::ListEdit { db, key, edit } => list::encode(db, key, edit, out),
         Change::FlushDb { db } => {
             out.push(FLUSH_DB);
             varint::encode(u64::from(db), out);
@@ -186,6 +190,7 @@ pub fn decode(input: &[u8]) -> Result<(Change<'_>, usize), DecodeError> {
             Change::Delete { db: reader.db()?, key: reader.bytes("key length")?, reason }
         }
         hash::HASH_EDIT if hash::flags_are_known(tag) => hash::decode(tag, &mut reader)?,
+        LIST_EDIT if list::is_known(flags) => list::decode(flags, &mut reader)?,
         FLUSH_DB if flags == 0 => Change::FlushDb { db: reader.db()? },
         SWAP_DB if flags == 0 => Change::SwapDb { a: reader.db()?, b: reader.db()? },
         _ => return refused,
@@ -267,6 +272,7 @@ pub(crate) mod tests {
         Delete(u16, Vec<u8>, DeleteReason),
         FlushDb(u16),
         SwapDb(u16, u16),
+        List(u16, Vec<u8>, list::tests::OwnedEdit),
     }
 
     impl OwnedChange {
@@ -291,6 +297,7 @@ pub(crate) mod tests {
                 OwnedChange::Delete(db, key, reason) => Change::Delete { db: *db, key, reason: *reason },
                 OwnedChange::FlushDb(db) => Change::FlushDb { db: *db },
                 OwnedChange::SwapDb(a, b) => Change::SwapDb { a: *a, b: *b },
+                OwnedChange::List(db, key, edit) => Change::ListEdit { db: *db, key, edit: edit.borrow() },
             }
         }
     }
@@ -311,6 +318,7 @@ pub(crate) mod tests {
             (db(), bytes(), reason).prop_map(|(a, b, c)| OwnedChange::Delete(a, b, c)),
             db().prop_map(OwnedChange::FlushDb),
             (db(), db()).prop_map(|(a, b)| OwnedChange::SwapDb(a, b)),
+            (db(), bytes(), list::tests::edit()).prop_map(|(a, b, c)| OwnedChange::List(a, b, c)),
         ]
     }
 
@@ -333,6 +341,7 @@ pub(crate) mod tests {
                 SET => tag & 0x80 == 0 && tag & 0x50 != 0x50,
                 EXPIRE => tag & 0xd0 == 0,
                 DELETE => tag >> 4 <= 3,
+                LIST_EDIT => tag >> 4 & 7 <= 2 || tag >> 4 <= 4,
                 APPEND | SET_RANGE | FLUSH_DB | SWAP_DB => tag >> 4 == 0,
                 hash::HASH_EDIT => hash::flags_are_known(tag),
                 _ => false,
@@ -384,7 +393,7 @@ pub(crate) mod tests {
             tag in any::<u8>(),
             bytes in proptest::collection::vec(prop_oneof![0u8..8, any::<u8>()], 0..64),
         ) {
-            let bytes = [vec![tag & 0x37], bytes].concat();
+            let bytes = [vec![tag], bytes].concat();
             if let Ok((change, length)) = decode(&bytes) {
                 prop_assert_eq!(&encoded(&change), &bytes[..length]);
             }

@@ -26,6 +26,21 @@ const TEMPLATES: &[&str] = &[
     "rename K K",
     "copy K K replace",
     "move K 1",
+    "lpush K V",
+    "rpush K V V V",
+    "rpush K M M",
+    "rpushx K V",
+    "lpop K",
+    "rpop K",
+    "lpop K 2",
+    "lset K N V",
+    "linsert K before V M",
+    "linsert K after M V",
+    "lrem K N V",
+    "ltrim K N N",
+    "lmove K K left right",
+    "rpoplpush K K",
+    "lmpop 2 K K right count 2",
 ];
 
 #[derive(Clone, Default)]

@@ -9,6 +9,7 @@ mod connection;
 mod expire;
 pub(crate) mod generic;
 pub mod lcs;
+mod list;
 #[allow(dead_code)] // until the families that use it have landed
 pub(crate) mod long_reply;
 mod object;
@@ -19,6 +20,7 @@ mod string;
 /// The rows of every family.
 pub(crate) const FAMILIES: &[&[CommandSpec]] = &[
     string::ROWS,
+    list::ROWS,
     generic::ROWS,
     expire::ROWS,
     scan::ROWS,

@@ -13,12 +13,14 @@ use crate::table::{
     Entry, EntryMut, KeyHash, NewValue, OwnedEntry, Position, Remains, Table, TableMemory, ValueRef,
 };
 use crate::value::hash::Hash;
+use crate::value::list::List;
 use crate::value::{Collection, Held, Object};
 
 mod access;
 mod editor;
 mod evict;
 mod hash;
+mod list;
 
 pub use access::LfuRules;
 pub use editor::Editor;
@@ -653,6 +655,13 @@ impl Keyspace {
                 // A key of another type has been replaced by changes of their own: these never meet one.
                 if let Ok(mut editor) = self.edit_or_create::<Hash>(view(db), &key) {
                     editor.replay(edit);
+                }
+            }
+            Change::ListEdit { db, key, edit } => {
+                let key = self.key(key);
+                // Over a key of another type it has no meaning.
+                if let Ok(mut list) = self.edit_or_create::<List>(view(db), &key) {
+                    list.replay(edit);
                 }
             }
             Change::FlushDb { db } => self.flush_db(db),

@@ -24,7 +24,8 @@ struct Header {
     capacity: u32,
 }
 
-const HEADER: usize = size_of::<Header>();
+/// Bytes of an allocation beside the capacity.
+pub(crate) const HEADER: usize = size_of::<Header>();
 
 /// What every empty buffer without an allocation points to.
 static EMPTY: Header = Header { len: 0, capacity: 0 };
@@ -173,6 +174,21 @@ impl Buffer {
         }
     }
 
+    /// Cuts off or adds bytes at the end, so that there are `len`.
+    #[inline]
+    pub fn resize(&mut self, len: usize, byte: u8) {
+        let old = self.len();
+        if len <= old {
+            return self.truncate(len);
+        }
+        self.reserve(len - old);
+        // SAFETY: there is room for the new bytes, which are written before they count.
+        unsafe {
+            std::ptr::write_bytes(self.data().add(old), byte, len - old);
+            self.set_len(len);
+        }
+    }
+
     /// Replaces a range of bytes by others, moving what follows once.
     ///
     /// # Panics
@@ -313,6 +329,7 @@ mod tests {
     enum Step {
         Extend(Vec<u8>),
         Truncate(usize),
+        Resize(usize),
         Splice(usize, usize, Vec<u8>),
         Shrink,
         Clone,
@@ -323,6 +340,7 @@ mod tests {
         let step = prop_oneof![
             bytes().prop_map(Step::Extend),
             any::<usize>().prop_map(Step::Truncate),
+            (0..200usize).prop_map(Step::Resize),
             (any::<usize>(), any::<usize>(), bytes()).prop_map(|(a, b, bytes)| Step::Splice(a, b, bytes)),
             Just(Step::Shrink),
             Just(Step::Clone),
@@ -344,6 +362,10 @@ mod tests {
                         let len = len % (model.len() + 1);
                         buffer.truncate(len);
                         model.truncate(len);
+                    }
+                    Step::Resize(len) => {
+                        buffer.resize(len, 7);
+                        model.resize(len, 7);
                     }
                     Step::Splice(a, b, bytes) => {
                         let end = a % (model.len() + 1);

@@ -1,0 +1,45 @@
+//! Changes of lists.
+
+use crate::value::list::End;
+
+/// What happened to a list. Indexes count from the head, as they were before the edit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ListEdit<'a> {
+    /// An element was added at an end; the list may be new.
+    Push {
+        /// Where.
+        end: End,
+        /// Its text.
+        element: &'a [u8],
+    },
+    /// Elements were removed at an end.
+    Pop {
+        /// Where.
+        end: End,
+        /// How many.
+        count: u64,
+    },
+    /// An element was put before or after another.
+    Insert {
+        /// Index of that other one.
+        pivot: u64,
+        /// Whether it came after it.
+        after: bool,
+        /// Its text.
+        element: &'a [u8],
+    },
+    /// An element has another text now.
+    Set {
+        /// Which.
+        index: u64,
+        /// Its text.
+        element: &'a [u8],
+    },
+    /// Elements in a row were removed.
+    Remove {
+        /// Index of the first.
+        index: u64,
+        /// How many.
+        count: u64,
+    },
+}
