@@ -50,6 +50,8 @@ families! {
     inline
     keys
     lcs
+    list_encodings
+    lists
     memory
     multiple_keys
     object

@@ -1,7 +1,7 @@
 //! Pushes and pops.
 
+use super::natural;
 use super::read::reply_range;
-use crate::args::integer;
 use crate::error::Error;
 use crate::exec::{Exec, Outcome, DONE};
 use crate::reply::Reply;
@@ -86,7 +86,7 @@ fn pop_count(exec: &mut Exec<'_>, end: End, reply: &mut dyn Reply) -> Outcome {
     if exec.argc() > 3 {
         return Err(Error::wrong_arity(&exec.command.full_name));
     }
-    let count = usize::try_from(integer(exec.argv[2])?).map_err(|_| NEGATIVE)?;
+    let count = natural(exec.argv[2]).ok_or(NEGATIVE)?;
     let fill = exec.shard.config.limits.list_max_listpack_size;
     let keys = &mut exec.shard.keys;
     let key = keys.key(exec.argv[1]);

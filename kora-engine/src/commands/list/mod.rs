@@ -8,7 +8,7 @@ mod middle;
 mod moves;
 mod read;
 
-use crate::args::is;
+use crate::args::{is, parse_i64};
 use crate::command::{
     Categories, CommandSpec, Coordinated, Flags, Group, Handler, KeyFlags, KeySpec, Run, Spread, ROW,
 };
@@ -30,6 +30,11 @@ const PUSH: Flags = Flags::WRITE.union(Flags::DENYOOM).union(Flags::FAST);
 /// Runs on the shard of its one key.
 const fn one_key(handler: Handler) -> Run {
     Run::Keys(handler, Spread::OneKey)
+}
+
+/// A number that counts something: an integer of at least 0.
+fn natural(text: &[u8]) -> Option<usize> {
+    parse_i64(text).and_then(|number| usize::try_from(number).ok())
 }
 
 /// LEFT or RIGHT.

@@ -1,8 +1,8 @@
 //! LMOVE, RPOPLPUSH and LMPOP, of keys on one shard.
 
-use super::end_named;
 use super::read::reply_range;
-use crate::args::{is, parse_i64};
+use super::{end_named, natural};
+use crate::args::is;
 use crate::error::Error;
 use crate::exec::{Exec, Outcome, DONE};
 use crate::reply::Reply;
@@ -77,17 +77,16 @@ impl<'a> Arguments<'a> {
     fn parse(argv: &'a [&'a [u8]]) -> Result<Arguments<'a>, Error> {
         const NUMKEYS: Error = Error::new("ERR numkeys should be greater than 0");
         const COUNT: Error = Error::new("ERR count should be greater than 0");
-        let number = parse_i64(argv[1]).filter(|&number| number > 0).ok_or(NUMKEYS)?;
+        let number = natural(argv[1]).filter(|&number| number > 0).ok_or(NUMKEYS)?;
         let rest = &argv[2..];
-        let keys = usize::try_from(number).ok().filter(|&number| number < rest.len());
-        let (keys, rest) = rest.split_at(keys.ok_or(Error::SYNTAX)?);
+        if number >= rest.len() {
+            return Err(Error::SYNTAX);
+        }
+        let (keys, rest) = rest.split_at(number);
         let end = end_named(rest[0])?;
         let count = match rest[1..] {
             [] => 1,
-            [word, count] if is(word, "count") => {
-                let count = parse_i64(count).filter(|&count| count > 0).ok_or(COUNT)?;
-                usize::try_from(count).map_err(|_| COUNT)?
-            }
+            [word, count] if is(word, "count") => natural(count).filter(|&count| count > 0).ok_or(COUNT)?,
             _ => return Err(Error::SYNTAX),
         };
         Ok(Arguments { keys, end, count })

@@ -1,5 +1,6 @@
 //! LLEN, LINDEX, LRANGE and LPOS.
 
+use super::natural;
 use crate::args::{integer, is};
 use crate::error::Error;
 use crate::exec::{Exec, Outcome, DONE};
@@ -104,9 +105,9 @@ impl Search {
                 search.from = if rank < 0 { End::Tail } else { End::Head };
                 search.skip = rank.unsigned_abs() - 1;
             } else if is(word, "count") {
-                search.count = Some(u64::try_from(integer(value()?)?).map_err(|_| COUNT_NEGATIVE)?);
+                search.count = Some(natural(value()?).ok_or(COUNT_NEGATIVE)? as u64);
             } else if is(word, "maxlen") {
-                search.limit = match usize::try_from(integer(value()?)?).map_err(|_| MAXLEN_NEGATIVE)? {
+                search.limit = match natural(value()?).ok_or(MAXLEN_NEGATIVE)? {
                     0 => usize::MAX,
                     limit => limit,
                 };

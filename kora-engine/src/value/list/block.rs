@@ -250,7 +250,7 @@ impl Block {
         let spare = |block: &Block| (block.start() - HEADER, block.0.capacity() - block.0.len());
         let (mut gap, mut room) = spare(self);
         if gap + room < len {
-            at = at - self.slide_to(HEADER) as usize;
+            at -= self.slide_to(HEADER) as usize;
             self.0.reserve(len);
             (gap, room) = spare(self);
         }
@@ -264,7 +264,7 @@ impl Block {
             at - len
         } else {
             if room < len {
-                at = at - self.slide_to(HEADER) as usize;
+                at -= self.slide_to(HEADER) as usize;
             }
             self.move_back(at, len as isize);
             at

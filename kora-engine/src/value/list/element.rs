@@ -192,7 +192,7 @@ fn unpack<const BITS: usize>(bytes: &[u8], character: impl Fn(u8) -> u8, room: &
     let mut eights = room.chunks_exact_mut(8);
     let write = |packed: u64, eight: &mut [u8]| {
         for (i, byte) in eight.iter_mut().enumerate() {
-            *byte = character((packed >> (BITS * i)) as u8 & (1 << BITS) - 1);
+            *byte = character((packed >> (BITS * i)) as u8 & ((1 << BITS) - 1));
         }
     };
     for (chunk, eight) in (&mut chunks).zip(&mut eights) {
