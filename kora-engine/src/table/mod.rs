@@ -738,10 +738,11 @@ impl<'a> EntryMut<'a> {
         self.table.account(delta);
     }
 
-    /// Appends to the string (an integer becomes its text first).
+    /// Appends to the string (an integer becomes its text first, even when nothing is appended, as in Redis).
     pub fn append(&mut self, data: &[u8]) {
-        let len = self.value().len();
-        self.write_at(len, data);
+        let (at, len) = (self.at, self.value().len());
+        let delta = self.segment().write_at(at, len, data);
+        self.table.account(delta);
     }
 
     /// Writes into the string at `offset`, growing it and filling a gap with zeros (an integer becomes its text first).
