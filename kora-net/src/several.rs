@@ -205,8 +205,6 @@ impl Work {
     }
 
     async fn lcs(&self, out: &mut Output) -> Result<(), Error> {
-        let options: Vec<&[u8]> = self.argv[3..].iter().map(|arg| &arg[..]).collect();
-        let options = kora_engine::lcs::Options::parse(&options)?;
         let view = self.view;
         let read = |key: &Vec<u8>| {
             let key = key.clone();
@@ -227,6 +225,8 @@ impl Work {
         };
         let (a, b) = (read(&self.argv[1]), read(&self.argv[2]));
         let ((a, max), (b, _)) = (a.await?, b.await?);
+        let options: Vec<&[u8]> = self.argv[3..].iter().map(|arg| &arg[..]).collect();
+        let options = kora_engine::lcs::Options::parse(&options)?;
         kora_engine::lcs::answer(&a, &b, options, max, &mut self.reply(out))
     }
 
