@@ -84,11 +84,15 @@ impl<'a> Arguments<'a> {
         }
         let (keys, rest) = rest.split_at(number);
         let end = end_named(rest[0])?;
-        let count = match rest[1..] {
-            [] => 1,
-            [word, count] if is(word, "count") => natural(count).filter(|&count| count > 0).ok_or(COUNT)?,
-            _ => return Err(Error::SYNTAX),
+        let (count, rest) = match &rest[1..] {
+            [word, count, rest @ ..] if is(word, "count") => {
+                (natural(count).filter(|&count| count > 0).ok_or(COUNT)?, rest)
+            }
+            rest => (1, rest),
         };
+        if !rest.is_empty() {
+            return Err(Error::SYNTAX);
+        }
         Ok(Arguments { keys, end, count })
     }
 }
