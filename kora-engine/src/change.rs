@@ -90,6 +90,19 @@ pub enum Change<'a> {
         /// The new bytes.
         bytes: &'a [u8],
     },
+    /// These bytes replaced `removed` bytes at `offset`; what was behind moved.
+    Splice {
+        /// Database index.
+        db: u16,
+        /// The key.
+        key: &'a [u8],
+        /// Byte offset of the first replaced byte.
+        offset: u32,
+        /// How many bytes were replaced.
+        removed: u32,
+        /// The new bytes.
+        bytes: &'a [u8],
+    },
     /// Only the expiry changed. `None` means that the key does not expire any more.
     Expire {
         /// Database index.

@@ -15,6 +15,7 @@
 //! SwapDb     7                        a   b
 //! HashEdit   11                       see [`hash`]
 //! ListEdit   8     edit: bits 4-7     db  key  see `list`
+//! Splice     14                       db  key  offset  removed  bytes
 //! ```
 //!
 //! The types of collections are 0 list, 1 set, 2 sorted set, 3 hash, 4 stream.
@@ -45,6 +46,7 @@ const DELETE: u8 = 5;
 const FLUSH_DB: u8 = 6;
 const SWAP_DB: u8 = 7;
 const LIST_EDIT: u8 = 8;
+const SPLICE: u14 = 14;
 
 const VALUE_IS_INTEGER: u8 = 1 << 4;
 const EXPIRES: u8 = 1 << 5;
@@ -86,6 +88,12 @@ pub fn encode(change: &Change<'_>, out: &mut Vec<u8>) {
         Change::SetRange { db, key, offset, bytes } => {
             put_head(SET_RANGE, db, key, out);
             varint::encode(u64::from(offset), out);
+            put_bytes(bytes, out);
+        }
+        Change::Splice { db, key, offset, removed, bytes } => {
+            put_head(SPLICE, db, key, out);
+            varint::encode(u64::from(offset), out);
+            varint::encode(u64::from(removed), out);
             put_bytes(bytes, out);
         }
         Change::Expire { db, key, expire_at } => {
@@ -172,6 +180,13 @@ pub fn decode(input: &[u8]) -> Result<(Change<'_>, usize), DecodeError> {
             db: reader.db()?,
             key: reader.bytes("key length")?,
             offset: reader.number_within("offset")?,
+            bytes: reader.bytes("value length")?,
+        },
+        SPLICE if flags == 0 => Change::Splice {
+            db: reader.db()?,
+            key: reader.bytes("key length")?,
+            offset: reader.number_within("offset")?,
+            removed: reader.number_within("replaced length")?,
             bytes: reader.bytes("value length")?,
         },
         EXPIRE if flags & !EXPIRES == 0 => Change::Expire {
@@ -268,6 +283,7 @@ pub(crate) mod tests {
         Set(u16, Vec<u8>, Result<i64, Vec<u8>>, Option<u64>),
         Append(u16, Vec<u8>, Vec<u8>),
         SetRange(u16, Vec<u8>, u32, Vec<u8>),
+        Splice(u16, Vec<u8>, u32, u32, Vec<u8>),
         Expire(u16, Vec<u8>, Option<u64>),
         Delete(u16, Vec<u8>, DeleteReason),
         FlushDb(u16),
@@ -290,6 +306,9 @@ pub(crate) mod tests {
                 OwnedChange::Append(db, key, tail) => Change::Append { db: *db, key, tail },
                 OwnedChange::SetRange(db, key, offset, bytes) => {
                     Change::SetRange { db: *db, key, offset: *offset, bytes }
+                }
+                OwnedChange::Splice(db, key, offset, removed, bytes) => {
+                    Change::Splice { db: *db, key, offset: *offset, removed: *removed, bytes }
                 }
                 OwnedChange::Expire(db, key, expire_at) => {
                     Change::Expire { db: *db, key, expire_at: *expire_at }
@@ -314,6 +333,8 @@ pub(crate) mod tests {
                 .prop_map(|(a, b, c, d)| OwnedChange::Set(a, b, c, d)),
             (db(), bytes(), bytes()).prop_map(|(a, b, c)| OwnedChange::Append(a, b, c)),
             (db(), bytes(), any::<u32>(), bytes()).prop_map(|(a, b, c, d)| OwnedChange::SetRange(a, b, c, d)),
+            (db(), bytes(), any::<u32>(), any::<u32>(), bytes())
+                .prop_map(|(a, b, c, d, e)| OwnedChange::Splice(a, b, c, d, e)),
             (db(), bytes(), any::<Option<u64>>()).prop_map(|(a, b, c)| OwnedChange::Expire(a, b, c)),
             (db(), bytes(), reason).prop_map(|(a, b, c)| OwnedChange::Delete(a, b, c)),
             db().prop_map(OwnedChange::FlushDb),
@@ -342,7 +363,7 @@ pub(crate) mod tests {
                 EXPIRE => tag & 0xd0 == 0,
                 DELETE => tag >> 4 <= 3,
                 LIST_EDIT => tag >> 4 & 7 <= 2 || tag >> 4 <= 4,
-                APPEND | SET_RANGE | FLUSH_DB | SWAP_DB => tag >> 4 == 0,
+                APPEND | SET_RANGE | FLUSH_DB | SWAP_DB | SPLICE => tag >> 4 == 0,
                 hash::HASH_EDIT => hash::flags_are_known(tag),
                 _ => false,
             };

@@ -21,10 +21,12 @@ mod editor;
 mod evict;
 mod hash;
 mod list;
+mod string;
 
 pub use access::LfuRules;
 pub use editor::Editor;
 pub use evict::{Evicted, EvictionPolicy, EvictionRules};
+pub use string::StringEditor;
 
 use access::AccessClock;
 use evict::Evictor;
@@ -641,6 +643,12 @@ impl Keyspace {
             Change::SetRange { db, key, offset, bytes } => {
                 let key = self.key(key);
                 self.write_at(view(db), &key, offset, bytes);
+            }
+            Change::Splice { db, key, offset, removed, bytes } => {
+                let key = self.key(key);
+                if let Ok(Some(mut string)) = self.edit_string(view(db), &key) {
+                    string.splice(offset, removed, bytes);
+                }
             }
             Change::Expire { db, key, expire_at } => {
                 let key = self.key(key);

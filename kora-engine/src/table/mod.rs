@@ -784,6 +784,21 @@ impl<'a> EntryMut<'a> {
         }
     }
 
+    /// Replaces `removed` bytes at `offset` of the string by `data`, which may be longer or shorter: the bytes behind move (an
+    /// integer becomes its text first). The replaced bytes are there; the caller bounds the new length.
+    pub fn splice(&mut self, offset: usize, removed: usize, data: &[u8]) {
+        let at = self.at;
+        let delta = self.segment().splice(at, offset, removed, data);
+        self.table.account(delta);
+    }
+
+    /// Notes that the string was written in part (see [`Entry::is_edited`]) though its bytes are as they were.
+    #[inline]
+    pub fn set_edited(&mut self) {
+        let at = self.at;
+        self.segment().set_edited(at);
+    }
+
     /// Removes the key and gives its value and expiry.
     pub fn take(self) -> OwnedEntry {
         self.table.take_at(self.hash, self.index, self.at)

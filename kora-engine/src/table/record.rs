@@ -77,6 +77,10 @@ const KIND_STREAM: u64 = 7;
 const GRANULE: usize = 16;
 const ADDRESS_BITS: u32 = 48;
 
+/// A gap of this many bytes or more is not filled: the value moves to fresh memory, whose pages are zero and take no room
+/// until they are touched.
+const FRESH_GAP_MIN: usize = 256 * 1024;
+
 const _: () = assert!(INLINE_VALUE_MAX <= LEN_MASK as usize);
 const _: () = assert!(APPEND_INLINE_MAX <= INLINE_VALUE_MAX);
 
@@ -147,15 +151,11 @@ impl Large {
     /// Writes `data` at `offset`, growing the value and filling a gap with zeros.
     fn write_at(&mut self, offset: usize, data: &[u8]) {
         let end = offset + data.len();
-        let mut buffer = match std::mem::take(&mut self.bytes).try_into_mut() {
-            Ok(buffer) => buffer,
-            Err(held) => {
-                // A reader still holds it: it keeps the old bytes, the table goes on with a copy.
-                let growth = if end > held.len() { end.max(held.len() + held.len() / 2) } else { held.len() };
-                let mut copy = BytesMut::with_capacity(growth);
-                copy.extend_from_slice(&held);
-                copy
-            }
+        let mut buffer = if offset.saturating_sub(self.bytes.len()) >= FRESH_GAP_MIN && end > self.capacity {
+            let old = std::mem::take(&mut self.bytes);
+            followed_by_zeros(&old, offset, grown(old.len(), end))
+        } else {
+            self.take_buffer(end)
         };
         if offset > buffer.len() {
             buffer.resize(offset, 0);
@@ -163,6 +163,33 @@ impl Large {
         let overlap = data.len().min(buffer.len() - offset);
         buffer[offset..offset + overlap].copy_from_slice(&data[..overlap]);
         buffer.extend_from_slice(&data[overlap..]);
+        self.put_buffer(buffer);
+    }
+
+    /// Replaces `removed` bytes at `offset` by `data`; the bytes behind move.
+    fn splice(&mut self, offset: usize, removed: usize, data: &[u8]) {
+        let tail = self.bytes.slice(offset + removed..).to_vec();
+        let mut buffer = self.take_buffer(offset + data.len() + tail.len());
+        buffer.truncate(offset);
+        buffer.extend_from_slice(data);
+        buffer.extend_from_slice(&tail);
+        self.put_buffer(buffer);
+    }
+
+    /// The bytes, to be changed and put back.
+    fn take_buffer(&mut self, new_len: usize) -> BytesMut {
+        match std::mem::take(&mut self.bytes).try_into_mut() {
+            Ok(buffer) => buffer,
+            Err(held) => {
+                // A reader still holds it: it keeps the old bytes, the table goes on with a copy.
+                let mut copy = BytesMut::with_capacity(grown(held.len(), new_len));
+                copy.extend_from_slice(&held);
+                copy
+            }
+        }
+    }
+
+    fn put_buffer(&mut self, buffer: BytesMut) {
         self.capacity = buffer.capacity();
         self.bytes = buffer.freeze();
     }
@@ -170,6 +197,23 @@ impl Large {
     fn heap_bytes(&self) -> usize {
         std::mem::size_of::<Large>() + self.capacity
     }
+}
+
+/// Capacity of a buffer that grows from `len` bytes to `new_len`: by half at least.
+fn grown(len: usize, new_len: usize) -> usize {
+    if new_len > len {
+        new_len.max(len + len / 2)
+    } else {
+        len
+    }
+}
+
+/// A buffer of `len` bytes that begins with `bytes`; the others are pages that were zero already.
+fn followed_by_zeros(bytes: &[u8], len: usize, capacity: usize) -> BytesMut {
+    let mut buffer = BytesMut::zeroed(capacity);
+    buffer[..bytes.len()].copy_from_slice(bytes);
+    buffer.truncate(len);
+    buffer
 }
 
 /// What a record is made from: the value in the form in which it is stored.
@@ -780,9 +824,15 @@ impl Record {
         if end > old_len && end > APPEND_INLINE_MAX {
             // SAFETY: by the caller; the value is copied before the record is replaced.
             unsafe {
-                let mut buffer = BytesMut::with_capacity(end.max(old_len + old_len / 2));
-                buffer.extend_from_slice(self.inline_value());
-                let mut large = Box::new(Large::new(buffer.freeze()));
+                let buffer = if offset.saturating_sub(old_len) >= FRESH_GAP_MIN {
+                    followed_by_zeros(self.inline_value(), offset, end)
+                } else {
+                    let mut buffer = BytesMut::with_capacity(grown(old_len, end));
+                    buffer.extend_from_slice(self.inline_value());
+                    buffer
+                };
+                let mut large = Box::new(Large { bytes: Bytes::new(), capacity: 0 });
+                large.put_buffer(buffer);
                 large.write_at(offset, data);
                 return self.replace(Payload::Large(large), self.expire_at(), header.access());
             }
@@ -806,6 +856,85 @@ impl Record {
             record.write_header(Header(kept | EDITED | (new_len as u64) << VALUE_LEN_SHIFT));
         }
         record
+    }
+
+    /// Replaces `removed` bytes at `offset` of the string by `data`; the bytes behind move. An integer becomes its decimal
+    /// text first. Returns the record to use from now on.
+    ///
+    /// # Safety
+    /// The caller is the owner, puts the returned record in the place of this one, and `data` borrows nothing from
+    /// this record.
+    #[must_use]
+    pub(super) unsafe fn splice(self, offset: usize, removed: usize, data: &[u8]) -> Record {
+        let header = self.header();
+        // SAFETY: by the caller.
+        unsafe {
+            match header.kind() {
+                KIND_LARGE => {
+                    self.large_mut().splice(offset, removed, data);
+                    self
+                }
+                KIND_INT => {
+                    let int = self.word(header.value_word_offset()).cast::<i64>().read();
+                    let mut text = itoa::Buffer::new();
+                    let payload = Payload::Inline(text.format(int).as_bytes());
+                    let record = self.replace(payload, self.expire_at(), header.access());
+                    record.splice(offset, removed, data)
+                }
+                KIND_INLINE => self.splice_inline(offset, removed, data),
+                _ => unreachable!("bytes are written into strings"),
+            }
+        }
+    }
+
+    /// # Safety
+    /// As for `splice`; the kind is `INLINE`.
+    unsafe fn splice_inline(self, offset: usize, removed: usize, data: &[u8]) -> Record {
+        let header = self.header();
+        let old_len = header.value_len();
+        assert!(offset <= old_len && removed <= old_len - offset, "the replaced bytes are there");
+        let behind = offset + removed;
+        let new_len = old_len - removed + data.len();
+        if new_len > INLINE_VALUE_MAX {
+            // SAFETY: by the caller; the value is copied before the record is replaced.
+            unsafe {
+                let value = self.inline_value();
+                let parts = [&value[..offset], data, &value[behind..]].concat();
+                let large = Box::new(Large::new(Bytes::from(parts)));
+                return self.replace(Payload::Large(large), self.expire_at(), header.access());
+            }
+        }
+        let value_offset = header.key_offset() + self.key_len(header);
+        let (old_size, new_size) = (self.size(), rounded(value_offset + new_len));
+        let mut record = self;
+        // SAFETY: by the caller. The bytes behind move while the allocation has its larger size, so that all of it lies
+        // within; `data` is not of this record.
+        unsafe {
+            if new_size > old_size {
+                record =
+                    Record::adopt(realloc(self.0.as_ptr(), layout(old_size), new_size), layout(new_size));
+            }
+            let value = record.at(value_offset);
+            std::ptr::copy(value.add(behind), value.add(offset + data.len()), old_len - behind);
+            std::ptr::copy_nonoverlapping(data.as_ptr(), value.add(offset), data.len());
+            if new_size < old_size {
+                record =
+                    Record::adopt(realloc(record.0.as_ptr(), layout(old_size), new_size), layout(new_size));
+            }
+            let kept = header.0 & !(LEN_MASK << VALUE_LEN_SHIFT);
+            record.write_header(Header(kept | EDITED | (new_len as u64) << VALUE_LEN_SHIFT));
+        }
+        record
+    }
+
+    /// Notes that the string was written in part, as APPEND and SETRANGE do; an integer or a large value has no such note.
+    #[inline(always)]
+    pub(super) fn set_edited(self) {
+        let header = self.header();
+        if header.kind() == KIND_INLINE {
+            // SAFETY: the layout does not depend on this bit; callers hold the owner mutably.
+            unsafe { self.write_header(Header(header.0 | EDITED)) }
+        }
     }
 }
 

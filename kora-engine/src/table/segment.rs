@@ -456,6 +456,18 @@ impl Segment {
         self.update(at, |record| unsafe { record.write_at(offset, data) })
     }
 
+    /// Replaces bytes within the string of the record at `at` by others.
+    pub(super) fn splice(&mut self, at: usize, offset: usize, removed: usize, data: &[u8]) -> Delta {
+        // SAFETY: as in `overwrite`.
+        self.update(at, |record| unsafe { record.splice(offset, removed, data) })
+    }
+
+    /// Notes that the string of the record at `at` was written in part.
+    #[inline(always)]
+    pub(super) fn set_edited(&mut self, at: usize) {
+        self.record(at).set_edited();
+    }
+
     /// Overwrites an integer; false when the value is not one.
     #[inline(always)]
     pub(super) fn set_int(&mut self, at: usize, int: i64) -> bool {

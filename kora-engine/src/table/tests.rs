@@ -83,6 +83,8 @@ enum Step {
     Expire(u16, Option<u64>),
     Append(u16, usize),
     WriteAt(u16, usize, usize),
+    /// Where, how many bytes go (both cut to what is there) and how many come.
+    Splice(u16, usize, usize, usize),
     Access(u16, u32),
     Sweep(usize),
     Tick(u64),
@@ -114,8 +116,10 @@ fn step(keys: u16) -> impl Strategy<Value = Step> {
         30 => (id.clone(), value()).prop_map(|(k, v)| Step::SetValue(k, v)),
         40 => (id.clone(), expiry()).prop_map(|(k, e)| Step::Expire(k, e)),
         30 => (id.clone(), prop_oneof![0usize..40, 500usize..600]).prop_map(|(k, n)| Step::Append(k, n)),
-        30 => (id.clone(), prop_oneof![0usize..60, 0usize..3000], 0usize..40)
+        30 => (id.clone(), prop_oneof![10 => 0usize..60, 10 => 0usize..3000, 1 => 300_000usize..600_000], 0usize..40)
             .prop_map(|(k, o, n)| Step::WriteAt(k, o, n)),
+        30 => (id.clone(), 0usize..120, 0usize..60, prop_oneof![0usize..60, 900usize..1300])
+            .prop_map(|(k, o, r, n)| Step::Splice(k, o, r, n)),
         20 => (id.clone(), any::<u32>()).prop_map(|(k, a)| Step::Access(k, a)),
         40 => (1usize..4).prop_map(Step::Sweep),
         40 => (0u64..60).prop_map(Step::Tick),
@@ -185,6 +189,7 @@ fn run(mut table: Table, steps: &[Step]) {
             | Step::Expire(..)
             | Step::Append(..)
             | Step::WriteAt(..)
+            | Step::Splice(..)
             | Step::Access(..) => change(&mut table, &mut model, step, fill),
             Step::Tick(ms) => now += ms,
             Step::Sweep(segments) => {
@@ -243,6 +248,7 @@ fn change(table: &mut Table, model: &mut BTreeMap<Vec<u8>, Model>, step: &Step, 
     | Step::Expire(id, ..)
     | Step::Append(id, ..)
     | Step::WriteAt(id, ..)
+    | Step::Splice(id, ..)
     | Step::Access(id, ..)) = step
     else {
         unreachable!("not a change of one key")
@@ -282,6 +288,13 @@ fn change(table: &mut Table, model: &mut BTreeMap<Vec<u8>, Model>, step: &Step, 
                 expected.value.resize(expected.value.len().max(end), 0);
                 expected.value[*offset..end].fill(fill);
             }
+        }
+        Step::Splice(_, offset, removed, len) => {
+            let offset = (*offset).min(expected.value.len());
+            let removed = (*removed).min(expected.value.len() - offset);
+            let data = vec![fill; *len];
+            entry.splice(offset, removed, &data);
+            expected.value.splice(offset..offset + removed, data);
         }
         Step::Access(_, access) => {
             entry.set_access(*access);

@@ -273,6 +273,13 @@ pub enum OwnedChange {
         offset: u32,
         bytes: Vec<u8>,
     },
+    Splice {
+        db: u16,
+        key: Vec<u8>,
+        offset: u32,
+        removed: u32,
+        bytes: Vec<u8>,
+    },
     Expire {
         db: u16,
         key: Vec<u8>,
@@ -330,6 +337,9 @@ impl OwnedChange {
             Change::SetRange { db, key, offset, bytes } => {
                 OwnedChange::SetRange { db, key: key.to_vec(), offset, bytes: bytes.to_vec() }
             }
+            Change::Splice { db, key, offset, removed, bytes } => {
+                OwnedChange::Splice { db, key: key.to_vec(), offset, removed, bytes: bytes.to_vec() }
+            }
             Change::Expire { db, key, expire_at } => OwnedChange::Expire { db, key: key.to_vec(), expire_at },
             Change::Delete { db, key, reason } => OwnedChange::Delete { db, key: key.to_vec(), reason },
             Change::FlushDb { db } => OwnedChange::FlushDb { db },
@@ -355,6 +365,9 @@ impl OwnedChange {
             OwnedChange::Append { db, key, tail } => Change::Append { db: *db, key, tail },
             OwnedChange::SetRange { db, key, offset, bytes } => {
                 Change::SetRange { db: *db, key, offset: *offset, bytes }
+            }
+            OwnedChange::Splice { db, key, offset, removed, bytes } => {
+                Change::Splice { db: *db, key, offset: *offset, removed: *removed, bytes }
             }
             OwnedChange::Expire { db, key, expire_at } => {
                 Change::Expire { db: *db, key, expire_at: *expire_at }
