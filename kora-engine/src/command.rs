@@ -716,7 +716,7 @@ fn unknown_command(argv: &[&[u8]]) -> Error {
 }
 
 /// What an error quotes of an argument: at most `limit` bytes, and nothing from a NUL on, as in Redis.
-fn quotable(arg: &[u8], limit: usize) -> &[u8] {
+pub(crate) fn quotable(arg: &[u8], limit: usize) -> &[u8] {
     let shown = &arg[..arg.len().min(limit)];
     shown.split(|&b| b == 0).next().expect("split gives one")
 }

@@ -31,7 +31,8 @@ pub fn keys_of(command: &Command, argv: &[&[u8]]) -> Option<Vec<KeyAt>> {
     Some(keys)
 }
 
-/// Where what happens to the key depends on the arguments: SET reads the old value only with GET or a condition on it.
+/// Where what happens to the key depends on the arguments: SET reads the old value only with GET or a condition on it,
+/// BITFIELD writes unless all its operations are GET.
 fn flags_given(command: &Command, argv: &[&[u8]], flags: KeyFlags) -> KeyFlags {
     if !flags.contains(KeyFlags::VARIABLE_FLAGS) {
         return flags;
@@ -43,6 +44,9 @@ fn flags_given(command: &Command, argv: &[&[u8]], flags: KeyFlags) -> KeyFlags {
         } else {
             KeyFlags::OW | KeyFlags::UPDATE
         };
+    }
+    if command.full_name == "bitfield" && crate::commands::bitmap::only_reads(&argv[2..]) {
+        return KeyFlags::RO | KeyFlags::ACCESS;
     }
     flags.difference(KeyFlags::VARIABLE_FLAGS)
 }
@@ -90,6 +94,16 @@ mod tests {
         assert_eq!(names("ping"), [""; 0]);
         assert_eq!(keys("get a"), [("a".to_owned(), vec!["RO", "access"])]);
         assert_eq!(keys("set a get"), [("a".to_owned(), vec!["OW", "update"])]);
+        assert_eq!(
+            keys("bitfield a get u8 0 overflow sat get u8 8"),
+            [("a".to_owned(), vec!["RO", "access"])]
+        );
+        let written = [("a".to_owned(), vec!["RW", "access", "update"])];
+        for line in
+            ["bitfield a get u8 0 set u8 0 1", "bitfield a incrby u8 0 1", "bitfield a get", "bitfield a x"]
+        {
+            assert_eq!(keys(line), written, "{line}");
+        }
         assert_eq!(keys("set a 1 GET"), [("a".to_owned(), vec!["RW", "access", "update"])]);
     }
 }

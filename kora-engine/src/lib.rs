@@ -9,6 +9,7 @@
 //! [`reply::Reply`] sink.
 
 pub mod args;
+mod bits;
 pub mod change;
 pub mod command;
 mod commands;
@@ -16,6 +17,7 @@ pub mod error;
 pub mod exec;
 pub mod glob;
 pub mod hash;
+mod hyperloglog;
 pub mod keys_of;
 pub mod keyspace;
 pub mod limits;

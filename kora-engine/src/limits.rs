@@ -22,6 +22,12 @@ pub const WALK_FIRST_KEYS: usize = 2048;
 /// Keys of an average segment of the table, to count a continuation's budget of segments in keys.
 pub const SEGMENT_KEYS: usize = 512;
 
+/// Bytes of strings that a command reads at once, at about 10 GB/s: some 100 us of work.
+pub const BYTES_AT_ONCE: usize = 1024 * 1024;
+
+/// Bytes of strings to read in the time of a visit to one segment of the table, to count a continuation's budget in them.
+pub const BYTES_PER_SEGMENT: usize = 32 * 1024;
+
 const _: () = assert!(CURSOR_POSITION_BITS + 16 == 64);
 const _: () = assert!(SLOTS.is_power_of_two());
 

@@ -76,7 +76,7 @@ impl Kind {
 }
 
 fn is_key_name(name: &str) -> bool {
-    matches!(name, "key" | "key1" | "key2" | "newkey" | "source" | "destination")
+    matches!(name, "key" | "key1" | "key2" | "newkey" | "source" | "destination" | "destkey" | "sourcekey")
 }
 
 /// One argument, or a group of them.

@@ -37,6 +37,10 @@ macro_rules! families {
 
 families! {
     append_and_ranges
+    bitfield
+    bitmap
+    bitmap_and_hyperloglog_commands
+    bitop
     client
     cluster
     command
@@ -47,6 +51,7 @@ families! {
     databases
     expire
     getex
+    hyperloglog
     inline
     keys
     lcs

@@ -9,7 +9,7 @@
 //! | `-- fields` | as `shape`, and the keys of a map (in RESP2 the even elements) must be equal too |
 //! | `-- prefix` | only the first word of an error is compared |
 //! | `-- expect REPLY` | what Redis 8 answers, where Debian's 7.0 answers otherwise (see `notation`) |
-//! | `-- expect-8.4 REPLY` | the same of a later version |
+//! | `-- expect-8.2 REPLY`, `-- expect-8.4 REPLY` | the same of a later version |
 //! | `-- differs "reason" REPLY` | Kora intends to answer otherwise; the reason stands in docs/differences.md |
 //! | `-- noreply` | nothing is read after sending |
 //!
@@ -123,9 +123,10 @@ pub fn parse(source: &str) -> Result<Vec<Step>, String> {
                         let reply = notation::parse(rest).map_err(fail)?;
                         expectation = Expectation::Since { version: (8, 0), reply };
                     }
-                    "expect-8.4" => {
+                    "expect-8.2" | "expect-8.4" => {
+                        let minor = if name.ends_with('2') { 2 } else { 4 };
                         let reply = notation::parse(rest).map_err(fail)?;
-                        expectation = Expectation::Since { version: (8, 4), reply };
+                        expectation = Expectation::Since { version: (8, minor), reply };
                     }
                     "differs" => {
                         let (reason, literal) = notation::quoted(rest).map_err(fail)?;

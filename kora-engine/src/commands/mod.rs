@@ -2,12 +2,14 @@
 
 use crate::command::CommandSpec;
 
+pub(crate) mod bitmap;
 mod cluster;
 #[allow(dead_code)] // until the families that use it have landed
 pub(crate) mod collection_scan;
 mod connection;
 mod expire;
 pub(crate) mod generic;
+mod hyperloglog;
 pub mod lcs;
 mod list;
 #[allow(dead_code)] // until the families that use it have landed
@@ -21,6 +23,8 @@ mod string;
 pub(crate) const FAMILIES: &[&[CommandSpec]] = &[
     string::ROWS,
     list::ROWS,
+    bitmap::ROWS,
+    hyperloglog::ROWS,
     generic::ROWS,
     expire::ROWS,
     scan::ROWS,

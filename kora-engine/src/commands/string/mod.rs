@@ -11,6 +11,8 @@ mod number;
 mod set;
 mod value;
 
+pub(super) use value::with_text;
+
 use super::lcs;
 use crate::command::{
     Categories, CommandSpec, Coordinated, Flags, Group, Handler, KeyFlags, KeySpec, Merge, Run, Spread, ROW,

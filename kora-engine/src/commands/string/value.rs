@@ -54,7 +54,7 @@ pub(super) fn answer_or_null(value: Option<ValueRef<'_>>, reply: &mut dyn Reply)
 }
 
 /// Calls with the bytes of a value, which an integer does not have until they are written.
-pub(super) fn with_text<T>(value: ValueRef<'_>, call: impl FnOnce(&[u8]) -> T) -> T {
+pub(in crate::commands) fn with_text<T>(value: ValueRef<'_>, call: impl FnOnce(&[u8]) -> T) -> T {
     match value {
         ValueRef::Bytes(bytes) => call(bytes),
         ValueRef::Int(value) => call(itoa::Buffer::new().format(value).as_bytes()),
