@@ -159,7 +159,8 @@ pub(super) fn bitfield(exec: &mut Exec<'_>, reply: &mut dyn Reply) -> Outcome {
             keys.write_at(exec.view, &key, last_byte as u32, &[0]);
         }
     }
-    let mut string = keys.edit_string(exec.view, &key)?.expect("it is there or has just been made");
+    let mut string =
+        keys.edit_string(exec.view.untouched(), &key)?.expect("it is there or has just been made");
     reply.array(summary.operations);
     for operation in operations {
         let operation = operation.expect("the operations have been checked");

@@ -167,7 +167,7 @@ impl Combination {
             keys.remove(self.view, &key);
         } else {
             keys.set(self.view, &key, NewValue::Shared(Bytes::from(result)), NewExpiry::Clear);
-            if let Ok(Some(mut string)) = keys.edit_string(self.view, &key) {
+            if let Ok(Some(mut string)) = keys.edit_string(self.view.untouched(), &key) {
                 string.make_raw();
             }
         }

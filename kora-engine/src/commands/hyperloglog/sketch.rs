@@ -41,7 +41,7 @@ fn apply(edit: &Edit, string: &mut StringEditor<'_>) {
 /// Gives a new key a sketch, in the form that Redis gives it.
 fn create(keys: &mut Keyspace, view: View, key: &Key<'_>, sketch: &[u8]) {
     keys.set(view, key, NewValue::Bytes(sketch), NewExpiry::Clear);
-    if let Ok(Some(mut string)) = keys.edit_string(view, key) {
+    if let Ok(Some(mut string)) = keys.edit_string(view.untouched(), key) {
         string.make_raw();
     }
 }
@@ -145,7 +145,7 @@ fn count_one(exec: &mut Exec<'_>, name: &[u8]) -> Result<u64, Error> {
     if keys.get_string(exec.view, &key)?.is_none() {
         return Ok(0);
     }
-    let mut string = keys.edit_string(exec.view, &key)?.expect("it is there");
+    let mut string = keys.edit_string(exec.view.untouched(), &key)?.expect("it is there");
     let (sketch, encoding) = sketch_of(string.value())?;
     if let Some(count) = hyperloglog::cached_count(sketch) {
         string.make_raw();
@@ -192,7 +192,7 @@ pub(super) fn pfmerge(exec: &mut Exec<'_>, reply: &mut dyn Reply) -> Outcome {
     let sparse_max = exec.shard.config.limits.hll_sparse_max_bytes;
     let keys = &mut exec.shard.keys;
     let key = keys.key(exec.argv[1]);
-    match keys.edit_string(exec.view, &key)? {
+    match keys.edit_string(exec.view.untouched(), &key)? {
         Some(mut string) => {
             let (sketch, encoding) = sketch_of(string.value())?;
             let merged = merged(sketch, encoding, &union, sparse_max)?;
