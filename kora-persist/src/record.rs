@@ -46,7 +46,7 @@ const DELETE: u8 = 5;
 const FLUSH_DB: u8 = 6;
 const SWAP_DB: u8 = 7;
 const LIST_EDIT: u8 = 8;
-const SPLICE: u14 = 14;
+const SPLICE: u8 = 14;
 
 const VALUE_IS_INTEGER: u8 = 1 << 4;
 const EXPIRES: u8 = 1 << 5;

@@ -66,6 +66,7 @@ families! {
     set
     slowlog_and_latency
     strings
+    strings_of_other_types
 }
 
 fn cases() -> PathBuf {
