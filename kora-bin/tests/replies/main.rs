@@ -52,6 +52,8 @@ families! {
     expire
     getex
     hyperloglog
+    hash_field_expiry
+    hashes
     inline
     keys
     lcs

@@ -15,7 +15,7 @@ const BATCH: usize = 40;
 const BATCHES: usize = 500;
 const MISMATCHES_MAX: usize = 20;
 
-/// Words in capitals that are slots are replaced: K a key, V a value, N an integer, F a float, T a future time in
+/// Words in capitals that are slots are replaced: K a key, V a value, H a field of a hash, N an integer, F a float, T a future time in
 /// seconds, M one in milliseconds, P a pattern, D a database, S/G/E options of SET, GETEX and EXPIRE, L those of LCS,
 /// C those of COPY, R those of LPOS, I the sides of LINSERT, W the ends of a list. Every other word stands for itself.
 const TEMPLATES: &[&str] = &[
@@ -116,10 +116,34 @@ const TEMPLATES: &[&str] = &[
     "lmpop 1 K W",
     "lmpop 2 K K W COUNT N",
     "lmpop N K K W",
+    "hset K H V",
+    "hset K H V H V",
+    "hset K H V H V H V",
+    "hmset K H V H V",
+    "hsetnx K H V",
+    "hget K H",
+    "hmget K H H H",
+    "hgetall K",
+    "hkeys K",
+    "hvals K",
+    "hlen K",
+    "hstrlen K H",
+    "hexists K H",
+    "hdel K H",
+    "hdel K H H",
+    "hincrby K H N",
+    "hincrbyfloat K H F",
+    "hrandfield K 100",
+    "hscan K 0",
+    "hscan K 0 match P",
 ];
+
+/// Commands whose replies are in the order of hashes, or may be.
+const UNORDERED: &[&str] = &["keys", "hgetall", "hkeys", "hvals", "hrandfield", "hscan"];
 
 const KEYS: &[&str] =
     &["a", "b", "c", "d", "{t}e", "{t}f", "", "a-key-that-is-too-long-to-be-stored-inline-in-any-table"];
+const FIELDS: &[&str] = &["f", "g", "1", "-7", "", "x\0y"];
 const VALUES: &[&str] = &[
     "",
     "x",
@@ -235,6 +259,7 @@ impl Random {
         let pool = match word {
             "K" => KEYS,
             "V" => VALUES,
+            "H" => FIELDS,
             "N" => INTEGERS,
             "O" => OFFSETS,
             "F" => FLOATS,
@@ -311,8 +336,11 @@ pub fn compare(reference: &mut Party, subject: &mut Party, seed: u64) -> Vec<Str
                     return found;
                 }
             };
-            let comparison =
-                if command[0].eq_ignore_ascii_case("keys") { Comparison::Sorted } else { Comparison::Bytes };
+            let comparison = if UNORDERED.iter().any(|name| command[0].eq_ignore_ascii_case(name)) {
+                Comparison::Sorted
+            } else {
+                Comparison::Bytes
+            };
             let equal = reduced(&ours, comparison) == reduced(&theirs, comparison);
             if !equal && !is_newer_encoding(&ours, &theirs) && !flush {
                 // What touched the same keys, and what moved whole databases.

@@ -4,11 +4,11 @@ use crate::command::CommandSpec;
 
 pub(crate) mod bitmap;
 mod cluster;
-#[allow(dead_code)] // until the families that use it have landed
 pub(crate) mod collection_scan;
 mod connection;
 mod expire;
 pub(crate) mod generic;
+mod hash;
 mod hyperloglog;
 pub mod lcs;
 mod list;
@@ -25,6 +25,7 @@ pub(crate) const FAMILIES: &[&[CommandSpec]] = &[
     list::ROWS,
     bitmap::ROWS,
     hyperloglog::ROWS,
+    hash::ROWS,
     generic::ROWS,
     expire::ROWS,
     scan::ROWS,

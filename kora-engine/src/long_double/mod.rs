@@ -64,6 +64,11 @@ impl LongDouble {
         (number.exponent != EXPONENT_INFINITE).then_some(number)
     }
 
+    /// Whether it is an infinity.
+    pub(crate) fn is_infinite(self) -> bool {
+        self.exponent == EXPONENT_INFINITE
+    }
+
     /// The sum, rounded once; `None` when it is infinite or not a number.
     pub(crate) fn checked_add(self, other: LongDouble) -> Option<LongDouble> {
         // With this many bits under the mantissa, what an alignment pushes out is below half of the last place.

@@ -23,6 +23,7 @@ use super::item::Item;
 use super::{Collection, Object, Type};
 use crate::change::UnixMs;
 use crate::limits::EncodingLimits;
+use crate::random::Random;
 use crate::reply::Reply;
 use crate::table::Entry;
 use bytes::Bytes;
@@ -165,11 +166,23 @@ impl Hash {
         }
     }
 
-    /// A uniformly chosen field, given uniform 64-bit numbers. It may be past its time in a table with [`Hash::due`] unknown.
-    pub fn random(&self, now: UnixMs, rng: &mut dyn FnMut() -> u64) -> Option<(Item<'_>, Found<'_>)> {
+    /// The fields of a packed hash that are alive; none of a table.
+    pub fn packed_pairs(&self, now: UnixMs) -> Option<Vec<(Item<'_>, Found<'_>)>> {
+        let packed = self.packed()?;
+        Some(
+            packed
+                .pairs()
+                .skip(packed.due(now))
+                .map(|pair| (pair.field, Found { value: Value::Item(pair.value), expire_at: pair.expire_at }))
+                .collect(),
+        )
+    }
+
+    /// A uniformly chosen field. It may be past its time in a table with [`Hash::due`] unknown.
+    pub fn random(&self, now: UnixMs, random: &mut Random) -> Option<(Item<'_>, Found<'_>)> {
         match self {
             Hash::Table(table) => {
-                let entry = table.table().random(rng)?;
+                let entry = table.table().random(&mut || random.number())?;
                 Some((Item::Bytes(entry.key()), found_in(entry)))
             }
             _ => {
@@ -179,16 +192,12 @@ impl Hash {
                 if alive == 0 {
                     return None;
                 }
-                let pair = packed.pairs().nth(due + below(rng(), alive)).expect("it is one of them");
+                let pair =
+                    packed.pairs().nth(due + random.below(alive as u64) as usize).expect("it is one of them");
                 Some((pair.field, Found { value: Value::Item(pair.value), expire_at: pair.expire_at }))
             }
         }
     }
-}
-
-/// A number below `limit`, from a uniform one.
-pub(crate) fn below(random: u64, limit: usize) -> usize {
-    ((random as u128 * limit as u128) >> 64) as usize
 }
 
 /// What a write does to the expiry of a field.

@@ -186,10 +186,10 @@ fn set_counts(buffer: &mut Buffer, form: Form, pairs: usize, expiring: usize) {
     }
 }
 
-/// Where a pair that expires at this time goes: behind those that do not expire later.
+/// Where a pair that expires at this time goes: behind those that expire earlier.
 fn place_of(packed: Packed<'_>, expire_at: UnixMs) -> usize {
     let mut place = packed.form.head_len();
-    for pair in packed.pairs().take_while(|pair| pair.expire_at.is_some_and(|at| at <= expire_at)) {
+    for pair in packed.pairs().take_while(|pair| pair.expire_at.is_some_and(|at| at < expire_at)) {
         place = pair.span.end;
     }
     place

@@ -1,0 +1,199 @@
+//! HGETALL, HKEYS, HVALS and HSCAN: many fields at a time.
+//!
+//! A packed hash is answered at once. A table is walked in the order of its fields' hashes, in slices when it is large: see
+//! [`long_reply`].
+
+use crate::change::UnixMs;
+use crate::commands::collection_scan::{self, ScanOptions};
+use crate::commands::long_reply::{self, Elements, Gather, FIRST_ELEMENTS};
+use crate::error::Error;
+use crate::exec::{Exec, Outcome, DONE};
+use crate::keyspace::View;
+use crate::reply::Reply;
+use crate::shard::Shard;
+use crate::value::hash::{Found, Hash, Value};
+use crate::value::item::Item;
+use crate::value::Collection;
+
+/// Which halves of the pairs are answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Halves {
+    Fields,
+    Values,
+    Both,
+}
+
+impl Halves {
+    fn head(self, pairs: usize, reply: &mut dyn Reply) {
+        match self {
+            Halves::Both => reply.map(pairs),
+            _ => reply.array(pairs),
+        }
+    }
+
+    fn reply(self, field: Item<'_>, found: Found<'_>, reply: &mut dyn Reply) {
+        if self != Halves::Values {
+            field.reply(reply);
+        }
+        if self != Halves::Fields {
+            found.value.reply(reply);
+        }
+    }
+
+    fn push(self, field: Item<'_>, found: Found<'_>, elements: &mut Elements) {
+        if self != Halves::Values {
+            elements.push(field);
+        }
+        if self != Halves::Fields {
+            push_value(found.value, elements);
+        }
+    }
+}
+
+pub(super) fn push_value(value: Value<'_>, elements: &mut Elements) {
+    match value {
+        Value::Item(item) => elements.push(item),
+        Value::Shared(bytes) => elements.push_shared(bytes),
+    }
+}
+
+/// HGETALL key
+pub(super) fn hgetall(exec: &mut Exec<'_>, reply: &mut dyn Reply) -> Outcome {
+    all(exec, Halves::Both, reply)
+}
+
+/// HKEYS key
+pub(super) fn hkeys(exec: &mut Exec<'_>, reply: &mut dyn Reply) -> Outcome {
+    all(exec, Halves::Fields, reply)
+}
+
+/// HVALS key
+pub(super) fn hvals(exec: &mut Exec<'_>, reply: &mut dyn Reply) -> Outcome {
+    all(exec, Halves::Values, reply)
+}
+
+fn all(exec: &mut Exec<'_>, halves: Halves, reply: &mut dyn Reply) -> Outcome {
+    let now = exec.now();
+    let keys = &mut exec.shard.keys;
+    let key = keys.key(exec.argv[1]);
+    let Some(hash) = keys.read::<Hash>(exec.view, &key)? else {
+        halves.head(0, reply);
+        return DONE;
+    };
+    match hash.due(now) {
+        Some(due) if hash.is_packed() || hash.len() <= FIRST_ELEMENTS => {
+            halves.head(hash.len() - due, reply);
+            each(&hash, now, &mut |field, found| halves.reply(field, found, reply));
+            DONE
+        }
+        _ => {
+            let walk = All { db: exec.view.db, key: exec.argv[1].to_vec(), halves, position: 0 };
+            long_reply::answer(walk, exec, reply)
+        }
+    }
+}
+
+/// Visits every field that is alive.
+fn each(hash: &Hash, now: UnixMs, visit: &mut dyn FnMut(Item<'_>, Found<'_>)) {
+    let mut position = 0;
+    loop {
+        position = hash.scan(position, usize::MAX, now, visit);
+        if position == 0 {
+            return;
+        }
+    }
+}
+
+/// All fields of a large hash.
+struct All {
+    db: u16,
+    key: Vec<u8>,
+    halves: Halves,
+    /// Where the walk goes on, in the order of hashes.
+    position: u64,
+}
+
+impl Gather for All {
+    fn gather(
+        &mut self,
+        shard: &mut Shard,
+        now: UnixMs,
+        count: usize,
+        elements: &mut Elements,
+    ) -> Result<bool, Error> {
+        let key = shard.keys.key(&self.key);
+        let view = View { db: self.db, now, touch: false };
+        let Ok(Some(hash)) = shard.keys.look::<Hash>(view, &key) else { return Ok(true) };
+        if hash.is_packed() && self.position != 0 {
+            // Another hash by now, whose fields may have been met in the old one.
+            return Ok(true);
+        }
+        let halves = self.halves;
+        self.position =
+            hash.scan(self.position, count, now, &mut |field, found| halves.push(field, found, elements));
+        Ok(self.position == 0)
+    }
+
+    fn head(&self, elements: &Elements, reply: &mut dyn Reply) {
+        let pairs = if self.halves == Halves::Both { elements.len() / 2 } else { elements.len() };
+        self.halves.head(pairs, reply);
+    }
+}
+
+/// HSCAN key cursor [MATCH pattern] [COUNT count] [NOVALUES]
+pub(super) fn hscan(exec: &mut Exec<'_>, reply: &mut dyn Reply) -> Outcome {
+    let cursor = collection_scan::cursor(exec.argv[2])?;
+    let keys = &mut exec.shard.keys;
+    let key = keys.key(exec.argv[1]);
+    let Some(hash) = keys.read::<Hash>(exec.view, &key)? else { return collection_scan::empty_page(reply) };
+    let is_packed = hash.is_packed();
+    let options = ScanOptions::parse(&exec.argv[3..], true)?;
+    // A packed hash is one page, whatever the cursor.
+    let position = if is_packed { Some(0) } else { collection_scan::position(cursor) };
+    let Some(position) = position else { return collection_scan::empty_page(reply) };
+    let left = options.count;
+    let page = Page { db: exec.view.db, key: exec.argv[1].to_vec(), options, position, left };
+    long_reply::answer(page, exec, reply)
+}
+
+/// One page of HSCAN.
+struct Page {
+    db: u16,
+    key: Vec<u8>,
+    options: ScanOptions,
+    /// Where the walk goes on, in the order of hashes; 0 after the last field.
+    position: u64,
+    /// How many fields it may still visit.
+    left: usize,
+}
+
+impl Gather for Page {
+    fn gather(
+        &mut self,
+        shard: &mut Shard,
+        now: UnixMs,
+        count: usize,
+        elements: &mut Elements,
+    ) -> Result<bool, Error> {
+        let key = shard.keys.key(&self.key);
+        let view = View { db: self.db, now, touch: false };
+        let Ok(Some(hash)) = shard.keys.look::<Hash>(view, &key) else {
+            self.position = 0;
+            return Ok(true);
+        };
+        let count = count.min(self.left);
+        let options = &self.options;
+        let halves = if options.no_values { Halves::Fields } else { Halves::Both };
+        self.position = hash.scan(self.position, count, now, &mut |field, found| {
+            if options.wants(field) {
+                halves.push(field, found, elements);
+            }
+        });
+        self.left -= count;
+        Ok(self.position == 0 || self.left == 0)
+    }
+
+    fn head(&self, elements: &Elements, reply: &mut dyn Reply) {
+        collection_scan::page(reply, self.position, elements.len());
+    }
+}
