@@ -12,6 +12,7 @@ mod harness;
 mod notation;
 mod random;
 mod script;
+mod sketches;
 
 use harness::resp::read_reply;
 use harness::{Client, Launch, Reply, Server, Subject, Value};
@@ -363,6 +364,16 @@ fn random_commands_are_answered_alike() {
         assert!(subject.server.is_running(), "the server has died: {}", found.join("\n"));
     }
     assert!(found.is_empty(), "{} mismatches:\n{}", found.len(), found.join("\n"));
+}
+
+#[test]
+fn sketches_are_the_bytes_of_redis() {
+    for (protocol, workers, seed) in [(2, 1, 0x5eed_0011), (3, 2, 0x5eed_0012)] {
+        let mut reference = Party::new("redis-server", &Launch::redis(), protocol);
+        let mut subject = Party::new("subject", &Launch::kora().workers(workers), protocol);
+        let mismatch = sketches::compare(&mut reference, &mut subject, seed);
+        assert_eq!(mismatch, None, "RESP{protocol}, {workers} workers");
+    }
 }
 
 /// What was expected and what came instead, or nothing when the outcome is right.

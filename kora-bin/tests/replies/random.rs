@@ -17,7 +17,8 @@ const MISMATCHES_MAX: usize = 20;
 
 /// Words in capitals that are slots are replaced: K a key, V a value, H a field of a hash, N an integer, F a float, T a future time in
 /// seconds, M one in milliseconds, P a pattern, D a database, S/G/E options of SET, GETEX and EXPIRE, L those of LCS,
-/// C those of COPY, R those of LPOS, I the sides of LINSERT, W the ends of a list. Every other word stands for itself.
+/// C those of COPY, R those of LPOS, I the sides of LINSERT, W the ends of a list; BITAT, ONOFF, BITOP, OVERFLOW and FIELDOP the
+/// arguments of bitmap commands. Every other word stands for itself.
 const TEMPLATES: &[&str] = &[
     "set K V",
     "set K V",
@@ -89,6 +90,22 @@ const TEMPLATES: &[&str] = &[
     "command getkeys set K V",
     "scan 0 extra words",
     "nosuch K K",
+    "setbit K BITAT ONOFF",
+    "setbit K BITAT ONOFF",
+    "getbit K BITAT",
+    "bitop BITOP K K",
+    "bitop BITOP K K K",
+    "bitfield K FIELDOP",
+    "bitfield K FIELDOP FIELDOP",
+    "bitfield K FIELDOP OVERFLOW FIELDOP FIELDOP",
+    "bitfield K OVERFLOW FIELDOP FIELDOP FIELDOP",
+    "bitfield_ro K FIELDOP FIELDOP",
+    "pfadd K",
+    "pfadd K V V V",
+    "pfcount K",
+    "pfcount K K K",
+    "pfmerge K K",
+    "pfmerge K K K",
     "lpush K V",
     "rpush K V V",
     "rpush K V V V V",
@@ -218,18 +235,57 @@ const SIDES: &[&str] = &["BEFORE", "AFTER", "before", "after", "BESIDE", ""];
 const ENDS: &[&str] = &["LEFT", "RIGHT", "LEFT", "RIGHT", "left", "right", "UP"];
 const COPY_OPTIONS: &[&str] = &["REPLACE", "DB D", "DB", "FOO", "replace"];
 
+const BIT_OFFSETS: &[&str] = &[
+    "0",
+    "1",
+    "7",
+    "8",
+    "13",
+    "30",
+    "100",
+    "1000",
+    "-1",
+    "4294967296",
+    "9223372036854775807",
+    "abc",
+    "#1",
+    "",
+];
+const BIT_VALUES: &[&str] = &["0", "1", "0", "1", "1", "2", "-1", "x"];
+const BITOP_OPERATIONS: &[&str] = &["and", "or", "xor", "not", "AND", "nand"];
+const OVERFLOWS: &[&str] = &["overflow wrap", "overflow sat", "overflow fail", "overflow none", "OVERFLOW"];
+const FIELD_OPERATIONS: &[&str] = &[
+    "get u8 #1",
+    "get i5 BITAT",
+    "get u63 BITAT",
+    "set u8 #2 N",
+    "set i64 BITAT N",
+    "set u3 BITAT N",
+    "incrby i5 BITAT N",
+    "incrby u63 #1 N",
+    "incrby u16 BITAT N",
+    "incrby i64 BITAT N",
+    "get u64 0",
+    "get i0 0",
+    "foo u8 0",
+];
+
 /// A small generator with a known sequence (xorshift64*), so that a seed in a report is enough to see it again.
-struct Random(u64);
+pub struct Random(u64);
 
 impl Random {
-    fn below(&mut self, bound: usize) -> usize {
+    pub fn new(seed: u64) -> Random {
+        Random(seed)
+    }
+
+    pub fn below(&mut self, bound: usize) -> usize {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
         (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) as usize % bound
     }
 
-    fn of(&mut self, pool: &[&'static str]) -> &'static str {
+    pub fn of(&mut self, pool: &[&'static str]) -> &'static str {
         pool[self.below(pool.len())]
     }
 
@@ -276,6 +332,11 @@ impl Random {
             "R" => LPOS_OPTIONS,
             "I" => SIDES,
             "W" => ENDS,
+            "BITAT" => BIT_OFFSETS,
+            "ONOFF" => BIT_VALUES,
+            "BITOP" => BITOP_OPERATIONS,
+            "OVERFLOW" => OVERFLOWS,
+            "FIELDOP" => FIELD_OPERATIONS,
             _ => {
                 arguments.push(word.to_owned());
                 return;
@@ -295,6 +356,9 @@ impl Random {
             Some((option, value)) if word == "R" => {
                 arguments.push(option.to_owned());
                 arguments.push(value.to_owned());
+            }
+            Some(_) if matches!(word, "OVERFLOW" | "FIELDOP") => {
+                chosen.split(' ').for_each(|part| self.expand(part, arguments));
             }
             _ => arguments.push(chosen.to_owned()),
         }
