@@ -13,6 +13,7 @@ mod bits;
 pub mod change;
 pub mod command;
 mod commands;
+pub mod double;
 pub mod error;
 pub mod exec;
 pub mod glob;

@@ -20,6 +20,7 @@
 //! - [`pool`]: memory of segments
 //! - [`directory`]: splits, merges, doubling
 //! - [`inside`]: collections whose elements expire
+//! - [`pinned`]: records that another structure names by address
 //!
 //! Nothing is proportional to the number of keys but the doubling of the directory: 16 bytes for each 600 keys or so, copied
 //! once per doubling of the table. Measured with `table_cost`: 50 us to 256 KiB (4 million keys), 90 us to 512 KiB (8 million), hence some 200 us to the 1 MiB of 20 million and 64 MiB at 1 billion
@@ -29,6 +30,7 @@
 
 mod directory;
 mod inside;
+mod pinned;
 mod pool;
 mod record;
 mod sample;
@@ -38,6 +40,7 @@ mod tests;
 mod volatile;
 
 pub use directory::Remains;
+pub(crate) use pinned::{Pin, Pinned};
 pub use record::{Entry, NewValue, OwnedEntry, ValueRef, ACCESS_MASK, APPEND_INLINE_MAX, INLINE_VALUE_MAX};
 pub use sample::SAMPLE_MAX;
 
