@@ -21,6 +21,10 @@ pub use list::ListEdit;
 use crate::value::Object;
 use crate::value::{ObjectRef, Type};
 
+mod zset;
+
+pub use zset::{Score, ZsetEdit};
+
 /// Milliseconds since the Unix epoch.
 pub type UnixMs = u64;
 
@@ -138,6 +142,15 @@ pub enum Change<'a> {
         key: &'a [u8],
         /// How.
         edit: ListEdit<'a>,
+    },
+    /// Something in a sorted set changed; a missing key is an empty one.
+    ZsetEdit {
+        /// Database index.
+        db: u16,
+        /// The key.
+        key: &'a [u8],
+        /// What.
+        edit: ZsetEdit<'a>,
     },
     /// Every key of the database is gone (on this shard; FLUSHALL makes one of these per database).
     FlushDb {

@@ -65,7 +65,7 @@ impl Kind {
         }
         match name {
             "pattern" => Kind::Pattern,
-            "increment-float" | "min-score" | "max-score" => Kind::Double,
+            "increment-float" | "min-score" | "max-score" | "score" => Kind::Double,
             "seconds" | "milliseconds" | "index" | "count" | "cursor" | "start" | "end" | "offset"
             | "increment" | "decrement" | "protover" | "timeout" | "client-id" | "slot" | "maxage" | "db"
             | "destination-db" | "index1" | "index2" | "min-match-len" | "numkeys" => Kind::Integer,
@@ -76,7 +76,10 @@ impl Kind {
 }
 
 fn is_key_name(name: &str) -> bool {
-    matches!(name, "key" | "key1" | "key2" | "newkey" | "source" | "destination" | "destkey" | "sourcekey")
+    matches!(
+        name,
+        "key" | "key1" | "key2" | "newkey" | "source" | "destination" | "destkey" | "sourcekey" | "src" | "dst"
+    )
 }
 
 /// One argument, or a group of them.

@@ -16,6 +16,7 @@
 //! HashEdit   11                       see [`hash`]
 //! ListEdit   8     edit: bits 4-7     db  key  see `list`
 //! Splice     14                       db  key  offset  removed  bytes
+//! ZsetEdit  10     edit: bits 4-5     db  key  see `zset`
 //! ```
 //!
 //! The types of collections are 0 list, 1 set, 2 sorted set, 3 hash, 4 stream.
@@ -29,6 +30,7 @@
 
 mod hash;
 mod list;
+mod zset;
 
 use kora_engine::change::{Change, ChangeValue, DeleteReason};
 use kora_engine::value::Type;
@@ -47,6 +49,7 @@ const FLUSH_DB: u8 = 6;
 const SWAP_DB: u8 = 7;
 const LIST_EDIT: u8 = 8;
 const SPLICE: u8 = 14;
+const ZSET_EDIT: u8 = 10;
 
 const VALUE_IS_INTEGER: u8 = 1 << 4;
 const EXPIRES: u8 = 1 << 5;
@@ -122,6 +125,7 @@ pub fn encode(change: &Change<'_>, out: &mut Vec<u8>) {
             varint::encode(u64::from(a), out);
             varint::encode(u64::from(b), out);
         }
+        Change::ZsetEdit { db, key, edit } => zset::encode(db, key, edit, out),
     }
 }
 
@@ -208,6 +212,7 @@ pub fn decode(input: &[u8]) -> Result<(Change<'_>, usize), DecodeError> {
         LIST_EDIT if list::is_known(flags) => list::decode(flags, &mut reader)?,
         FLUSH_DB if flags == 0 => Change::FlushDb { db: reader.db()? },
         SWAP_DB if flags == 0 => Change::SwapDb { a: reader.db()?, b: reader.db()? },
+        ZSET_EDIT if zset::is_known(flags) => zset::decode(flags, &mut reader)?,
         _ => return refused,
     };
     Ok((change, reader.at))
@@ -231,6 +236,13 @@ impl<'a> Reader<'a> {
         let byte = *self.input.get(self.at).ok_or_else(|| self.incomplete(1))?;
         self.at += 1;
         Ok(byte)
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
+        let rest = &self.input[self.at..];
+        let bytes = rest.first_chunk().ok_or_else(|| self.incomplete(N - rest.len()))?;
+        self.at += N;
+        Ok(*bytes)
     }
 
     fn number(&mut self, field: &'static str) -> Result<u64, DecodeError> {
@@ -289,6 +301,7 @@ pub(crate) mod tests {
         FlushDb(u16),
         SwapDb(u16, u16),
         List(u16, Vec<u8>, list::tests::OwnedEdit),
+        Zset(u16, Vec<u8>, zset::tests::OwnedEdit),
     }
 
     impl OwnedChange {
@@ -317,6 +330,7 @@ pub(crate) mod tests {
                 OwnedChange::FlushDb(db) => Change::FlushDb { db: *db },
                 OwnedChange::SwapDb(a, b) => Change::SwapDb { a: *a, b: *b },
                 OwnedChange::List(db, key, edit) => Change::ListEdit { db: *db, key, edit: edit.borrow() },
+                OwnedChange::Zset(db, key, edit) => Change::ZsetEdit { db: *db, key, edit: edit.borrow() },
             }
         }
     }
@@ -340,6 +354,7 @@ pub(crate) mod tests {
             db().prop_map(OwnedChange::FlushDb),
             (db(), db()).prop_map(|(a, b)| OwnedChange::SwapDb(a, b)),
             (db(), bytes(), list::tests::edit()).prop_map(|(a, b, c)| OwnedChange::List(a, b, c)),
+            (db(), bytes(), zset::tests::edit()).prop_map(|(a, b, c)| OwnedChange::Zset(a, b, c)),
         ]
     }
 
@@ -364,6 +379,8 @@ pub(crate) mod tests {
                 DELETE => tag >> 4 <= 3,
                 LIST_EDIT => tag >> 4 & 7 <= 2 || tag >> 4 <= 4,
                 APPEND | SET_RANGE | FLUSH_DB | SWAP_DB | SPLICE => tag >> 4 == 0,
+                ZSET_EDIT => tag >> 4 <= 2,
+                APPEND | SET_RANGE | FLUSH_DB | SWAP_DB => tag >> 4 == 0,
                 hash::HASH_EDIT => hash::flags_are_known(tag),
                 _ => false,
             };

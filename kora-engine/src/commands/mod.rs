@@ -18,6 +18,7 @@ mod object;
 pub(crate) mod scan;
 mod server;
 mod string;
+mod zset;
 
 /// The rows of every family.
 pub(crate) const FAMILIES: &[&[CommandSpec]] = &[
@@ -33,4 +34,5 @@ pub(crate) const FAMILIES: &[&[CommandSpec]] = &[
     connection::ROWS,
     server::ROWS,
     cluster::ROWS,
+    zset::ROWS,
 ];

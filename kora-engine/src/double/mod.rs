@@ -460,9 +460,14 @@ mod tests {
 
     #[test]
     fn ends_of_intervals_are_read_more_leniently() {
-        for (input, expected) in
-            [("", Some(0.0)), (" 1", Some(1.0)), ("1 ", None), ("1\0x", Some(1.0)), ("1e400", Some(f64::INFINITY)), (" ", None)]
-        {
+        for (input, expected) in [
+            ("", Some(0.0)),
+            (" 1", Some(1.0)),
+            ("1 ", None),
+            ("1\0x", Some(1.0)),
+            ("1e400", Some(f64::INFINITY)),
+            (" ", None),
+        ] {
             assert_eq!(parse_lenient(input.as_bytes()), expected, "{input:?}");
         }
     }

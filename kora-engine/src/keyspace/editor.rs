@@ -75,10 +75,41 @@ impl<'k, T: Collection> Editor<'k, T> {
         self.beside.stats
     }
 
+    /// The value beside what makes its changes, for methods that change while they look.
+    #[inline]
+    pub(super) fn parts(&mut self) -> (&mut T, Emitter<'_>) {
+        let emitter =
+            Emitter { changes: self.beside.changes, unknown: &mut self.unknown, db: self.db, key: self.key };
+        (&mut self.value, emitter)
+    }
+
+    /// Whether this editor has made the key and nothing has changed since.
+    #[inline]
+    pub fn is_new(&self) -> bool {
+        self.unknown
+    }
+
     /// When the key expires.
     pub fn expire_at(&self) -> Option<UnixMs> {
         // The expiry does not lie in the word that is stale.
         self.entry.as_ref().and_then(EntryMut::expire_at)
+    }
+}
+
+/// Makes the changes of a value that is borrowed besides.
+pub(super) struct Emitter<'e> {
+    changes: &'e mut Changes,
+    unknown: &'e mut bool,
+    db: u16,
+    key: &'e [u8],
+}
+
+impl Emitter<'_> {
+    /// Makes a change, given the database and the key.
+    #[inline]
+    pub(super) fn emit<'c>(&'c mut self, change: impl FnOnce(u16, &'c [u8]) -> Change<'c>) {
+        *self.unknown = false;
+        self.changes.emit(change(self.db, self.key));
     }
 }
 

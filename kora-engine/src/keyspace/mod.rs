@@ -14,6 +14,7 @@ use crate::table::{
 };
 use crate::value::hash::Hash;
 use crate::value::list::List;
+use crate::value::zset::Zset;
 use crate::value::{Collection, Held, Object};
 
 mod access;
@@ -22,6 +23,7 @@ mod evict;
 mod hash;
 mod list;
 mod string;
+mod zset;
 
 pub use access::LfuRules;
 pub use editor::Editor;
@@ -653,6 +655,10 @@ impl Keyspace {
             Change::Expire { db, key, expire_at } => {
                 let key = self.key(key);
                 self.set_expiry(view(db), &key, expire_at);
+            }
+            Change::ZsetEdit { db, key, edit } => {
+                let (key, seed) = (self.key(key), self.seed);
+                self.edit_or_create::<Zset>(view(db), &key).map_err(|_| Malformed)?.replay(edit, seed);
             }
             Change::Delete { db, key, reason } => {
                 let key = self.key(key);

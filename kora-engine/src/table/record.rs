@@ -990,12 +990,6 @@ pub struct Entry<'a> {
 }
 
 impl<'a> Entry<'a> {
-    /// The record itself.
-    #[inline(always)]
-    pub(super) fn record(&self) -> Record {
-        self.record
-    }
-
     /// The key.
     #[inline(always)]
     pub fn key(&self) -> &'a [u8] {

@@ -4,6 +4,7 @@
 //! reference. Small replies are copied: it is cheaper than one more element in a vectored send.
 
 use bytes::Bytes;
+use kora_engine::double::Text;
 use kora_engine::reply::{Protocol, Reply};
 
 /// Bytes of buffer that are worth a piece of their own in a vectored send.
@@ -253,7 +254,7 @@ impl Reply for RespSink<'_> {
     }
 
     fn double(&mut self, value: f64) {
-        let text = double_text(value);
+        let text = Text::of(value);
         if self.resp3() {
             self.line(b',', text.as_bytes());
         } else {
@@ -285,30 +286,6 @@ impl Reply for RespSink<'_> {
 
     fn raw(&mut self, encoded: &[u8]) {
         self.out.buf.extend_from_slice(encoded);
-    }
-}
-
-/// A double as Redis prints it: the shortest text that reads back as the same number, whole numbers without a
-/// fraction, `inf`, `-inf` and `nan` for the rest.
-pub fn double_text(value: f64) -> String {
-    if value.is_nan() {
-        return "nan".into();
-    }
-    if value.is_infinite() {
-        return if value > 0.0 { "inf" } else { "-inf" }.into();
-    }
-    if value == value.trunc() && value.abs() < 1e17 {
-        return if value == 0.0 && value.is_sign_negative() {
-            "-0".into()
-        } else {
-            itoa::Buffer::new().format(value as i64).to_owned()
-        };
-    }
-    let mut buffer = ryu::Buffer::new();
-    let text = buffer.format_finite(value);
-    match text.find('e') {
-        Some(at) if !text[at + 1..].starts_with('-') => format!("{}e+{}", &text[..at], &text[at + 1..]),
-        _ => text.to_owned(),
     }
 }
 
@@ -386,20 +363,5 @@ mod tests {
         assert_eq!(all.len(), 5 + 4 + 4 + 5 + 4);
         assert_eq!(all.flatten(), b"+OK\r\n*2\r\n$3\r\nabc\r\n:7\r\n");
         assert_eq!(all.len(), 0);
-    }
-
-    #[test]
-    fn doubles_are_printed_as_redis_prints_them() {
-        for (value, text) in [
-            (0.0, "0"),
-            (3.0, "3"),
-            (-2.5, "-2.5"),
-            (0.1, "0.1"),
-            (1e20, "1e+20"),
-            (1e-7, "1e-7"),
-            (f64::INFINITY, "inf"),
-        ] {
-            assert_eq!(double_text(value), text);
-        }
     }
 }

@@ -83,7 +83,8 @@ impl Large {
         match self.members.pin(hash, member) {
             Pinned::Old(mut entry) => {
                 let old = score_of(entry.value());
-                let new = decide(Some(old)).filter(|new| new.to_bits() != old.to_bits());
+                // The sign of zero alone is no other score.
+                let new = decide(Some(old)).filter(|new| *new != old);
                 if let Some(new) = new {
                     entry.set_int(bits_of(new));
                     self.tree.rescore(&Records(&self.members), old, new, member);

@@ -154,7 +154,8 @@ impl Zset {
         match self {
             Zset::Large(large) => large.remove(member),
             Zset::Packed(buffer) => {
-                let (score, place) = packed::find(buffer, member).map(|(_, entry)| (entry.score, entry.place))?;
+                let (score, place) =
+                    packed::find(buffer, member).map(|(_, entry)| (entry.score, entry.place))?;
                 packed::remove(buffer, place);
                 Some(score)
             }
@@ -257,7 +258,10 @@ impl Zset {
             Zset::Large(large) => Walk(Steps::Descending(large.descending(rank))),
             Zset::Packed(buffer) => {
                 let entries = packed::entries(buffer).take(rank.saturating_add(1));
-                Walk(Steps::PackedDescending { buffer, starts: entries.map(|entry| entry.place.start as u32).collect() })
+                Walk(Steps::PackedDescending {
+                    buffer,
+                    starts: entries.map(|entry| entry.place.start as u32).collect(),
+                })
             }
         }
     }

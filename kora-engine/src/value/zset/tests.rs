@@ -244,5 +244,7 @@ fn the_sign_of_zero_is_kept_in_the_large_form_only() {
     assert_eq!(zset.score(b"a").map(f64::to_bits), Some(0.0f64.to_bits()));
     zset.grow(1);
     zset.insert(b"a", -0.0, growth(5));
-    assert_eq!(zset.score(b"a").map(f64::to_bits), Some((-0.0f64).to_bits()));
+    assert_eq!(zset.score(b"a").map(f64::to_bits), Some(0.0f64.to_bits()), "the same score");
+    zset.insert(b"b", -0.0, growth(5));
+    assert_eq!(zset.score(b"b").map(f64::to_bits), Some((-0.0f64).to_bits()));
 }

@@ -23,7 +23,8 @@ const WHOLE_MAX: f64 = (1u64 << 53) as f64;
 
 /// The score as a whole number. Negative zero is none: it would lose its sign.
 fn whole(score: f64) -> Option<i64> {
-    let fits = score.abs() <= WHOLE_MAX && score == score.trunc() && (score != 0.0 || score.is_sign_positive());
+    let fits =
+        score.abs() <= WHOLE_MAX && score == score.trunc() && (score != 0.0 || score.is_sign_positive());
     fits.then_some(score as i64)
 }
 
@@ -145,9 +146,7 @@ impl Scores {
     pub(super) fn split_off(&mut self, at: usize) -> Scores {
         let right = match self {
             Scores::Doubles(scores) => Scores::from_doubles(&scores[at..]),
-            Scores::Whole { base, offsets } => {
-                Scores::Whole { base: *base, offsets: offsets[at..].to_vec() }
-            }
+            Scores::Whole { base, offsets } => Scores::Whole { base: *base, offsets: offsets[at..].to_vec() },
         };
         match self {
             Scores::Doubles(scores) => *self = Scores::from_doubles(&scores[..at]),

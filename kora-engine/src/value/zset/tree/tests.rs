@@ -130,10 +130,12 @@ fn run(steps: Vec<Step>) {
                 assert_eq!(tree.partition(|entry| entry.score < score), below);
             }
             Step::Walk(rank, count) => {
-                let walked: Vec<_> = tree.ascending(rank).take(count).map(|e| e.pin.bits() as usize).collect();
+                let walked: Vec<_> =
+                    tree.ascending(rank).take(count).map(|e| e.pin.bits() as usize).collect();
                 let expected: Vec<_> = model.0.iter().skip(rank).take(count).map(|(_, m)| *m).collect();
                 assert_eq!(walked, expected);
-                let walked: Vec<_> = tree.descending(rank).take(count).map(|e| e.pin.bits() as usize).collect();
+                let walked: Vec<_> =
+                    tree.descending(rank).take(count).map(|e| e.pin.bits() as usize).collect();
                 let end = (rank + 1).min(model.0.len());
                 let expected: Vec<_> = model.0[..end].iter().rev().take(count).map(|(_, m)| *m).collect();
                 assert_eq!(walked, expected);

@@ -1,0 +1,323 @@
+//! Sorted set commands.
+//!
+//! Commands over several keys read sorted sets and plain sets alike (see [`combine`]); keys of other shards are there as
+//! guests while they run.
+
+pub(super) mod add;
+mod limits;
+mod range;
+mod read;
+mod remove;
+
+use crate::command::{
+    Categories, CommandSpec, Coordinated, Flags, Group, Handler, KeyFlags, KeySpec, Run, Spread, ROW,
+};
+use crate::exec::Exec;
+use crate::value::zset::Growth;
+
+/// When sorted sets that this command writes take their large form.
+pub(super) fn growth(exec: &Exec<'_>) -> Growth {
+    Growth::new(&exec.shard.config.limits, exec.shard.keys.collection_seed())
+}
+
+/// Defaults of the family.
+const ZSET: CommandSpec = CommandSpec { categories: Categories::SORTEDSET, group: Group::SortedSet, ..ROW };
+
+const READ: &[KeySpec] = &[KeySpec::one(1, KeyFlags::RO.union(KeyFlags::ACCESS))];
+const DELETE: &[KeySpec] = &[KeySpec::one(1, KeyFlags::RW.union(KeyFlags::DELETE))];
+const POP: &[KeySpec] = &[KeySpec::one(1, KeyFlags::RW.union(KeyFlags::ACCESS).union(KeyFlags::DELETE))];
+
+const FAST_READ: Flags = Flags::READONLY.union(Flags::FAST);
+const FAST_WRITE: Flags = Flags::WRITE.union(Flags::DENYOOM).union(Flags::FAST);
+const RANGE_COST: &str = "O(log(N)+M) with N members in the sorted set and M of them answered";
+const REMOVE_COST: &str = "O(log(N)+M*log(N)) with N members in the sorted set and M of them removed";
+
+/// Runs on the shard of its one key.
+const fn one_key(handler: Handler) -> Run {
+    Run::Keys(handler, Spread::OneKey)
+}
+
+/// Runs where the key is that it writes, or its first key; the others come there.
+const fn fetching(handler: Handler) -> Run {
+    Run::Keys(handler, Spread::Coordinate(Coordinated::Fetch))
+}
+
+pub(crate) const ROWS: &[CommandSpec] = &[
+    CommandSpec {
+        name: "zadd",
+        arity: -4,
+        flags: FAST_WRITE,
+        keys: &[KeySpec::one(1, KeyFlags::RW.union(KeyFlags::UPDATE))],
+        since: "1.2.0",
+        complexity: "O(log(N)) for each member, with N members in the sorted set",
+        summary: "Gives members of a sorted set their scores, adding those that are not there; options ask for conditions.",
+        syntax: "key [NX | XX] [GT | LT] [CH] [INCR] score member [score member ...]",
+        run: one_key(add::zadd),
+        ..ZSET
+    },
+    CommandSpec {
+        name: "zcard",
+        arity: 2,
+        flags: FAST_READ,
+        keys: &[KeySpec::one(1, KeyFlags::RO)],
+        since: "1.2.0",
+        summary: "Answers the number of members of a sorted set.",
+        syntax: "key",
+        run: one_key(read::zcard),
+        ..ZSET
+    },
+    CommandSpec {
+        name: "zcount",
+        arity: 4,
+        flags: FAST_READ,
+        keys: READ,
+        since: "2.0.0",
+        complexity: "O(log(N)) with N members in the sorted set",
+        summary: "Counts the members with scores in an interval.",
+        syntax: "key min max",
+        run: one_key(read::zcount),
+        ..ZSET
+    },
+    CommandSpec {
+        name: "zincrby",
+        arity: 4,
+        flags: FAST_WRITE,
+        keys: &[KeySpec::one(1, KeyFlags::RW.union(KeyFlags::ACCESS).union(KeyFlags::UPDATE))],
+        since: "1.2.0",
+        complexity: "O(log(N)) with N members in the sorted set",
+        summary: "Adds to the score of a member; one that is not there starts at 0.",
+        syntax: "key increment member",
+        run: one_key(add::zincrby),
+        ..ZSET
+    },
+    CommandSpec {
+        name: "zlexcount",
+        arity: 4,
+        flags: FAST_READ,
+        keys: READ,
+        since: "2.8.9",
+        complexity: "O(log(N)) with N members in the sorted set",
+        summary: "Counts the members in an interval, of a sorted set whose scores are all equal.",
+        syntax: "key min max",
+        run: one_key(read::zlexcount),
+        ..ZSET
+    },
+    CommandSpec {
+        name: "zmpop",
+        arity: -4,
+        flags: Flags::WRITE.union(Flags::MOVABLEKEYS),
+        keys: &[KeySpec::numkeys(1, KeyFlags::RW.union(KeyFlags::ACCESS).union(KeyFlags::DELETE))],
+        since: "7.0.0",
+        complexity: "O(K+M*log(N)) with K keys given, N members in the sorted set and M of them popped",
+        summary: "Takes members with the lowest or highest scores out of the first sorted set that is there.",
+        syntax: "numkeys key [key ...] <MIN | MAX> [COUNT count]",
+        run: Run::Keys(remove::zmpop, Spread::Coordinate(Coordinated::FirstOf)),
+        ..ZSET
+    },
+    CommandSpec {
+        name: "zmscore",
+        arity: -3,
+        flags: FAST_READ,
+        keys: READ,
+        since: "6.2.0",
+        complexity: "O(N) with N members asked for",
+        summary: "Answers the scores of several members.",
+        syntax: "key member [member ...]",
+        run: one_key(read::zmscore),
+        ..ZSET
+    },
+    CommandSpec {
+        name: "zpopmax",
+        arity: -2,
+        flags: Flags::WRITE.union(Flags::FAST),
+        keys: POP,
+        since: "5.0.0",
+        complexity: "O(log(N)*M) with N members in the sorted set and M of them popped",
+        summary: "Takes the members with the highest scores out of a sorted set.",
+        syntax: "key [count]",
+        run: one_key(remove::zpopmax),
+        ..ZSET
+    },
+    CommandSpec {
+        name: "zpopmin",
+        arity: -2,
+        flags: Flags::WRITE.union(Flags::FAST),
+        keys: POP,
+        since: "5.0.0",
+        complexity: "O(log(N)*M) with N members in the sorted set and M of them popped",
+        summary: "Takes the members with the lowest scores out of a sorted set.",
+        syntax: "key [count]",
+        run: one_key(remove::zpopmin),
+        ..ZSET
+    },
+    CommandSpec {
+        name: "zrange",
+        arity: -4,
+        flags: Flags::READONLY,
+        keys: READ,
+        since: "1.2.0",
+        complexity: RANGE_COST,
+        summary: "Answers the members in an interval of ranks, scores or members, in either direction.",
+        syntax: "key start stop [BYSCORE | BYLEX] [REV] [LIMIT offset count] [WITHSCORES]",
+        run: one_key(range::zrange),
+        ..ZSET
+    },
+    CommandSpec {
+        name: "zrangebylex",
+        arity: -4,
+        flags: Flags::READONLY,
+        keys: READ,
+        since: "2.8.9",
+        complexity: RANGE_COST,
+        summary: "Answers the members in an interval of members; older than ZRANGE's BYLEX.",
+        syntax: "key min max [LIMIT offset count]",
+        run: one_key(range::zrangebylex),
+        ..ZSET
+    },
+    CommandSpec {
+        name: "zrangebyscore",
+        arity: -4,
+        flags: Flags::READONLY,
+        keys: READ,
+        since: "1.0.5",
+        complexity: RANGE_COST,
+        summary: "Answers the members in an interval of scores; older than ZRANGE's BYSCORE.",
+        syntax: "key min max [WITHSCORES] [LIMIT offset count]",
+        run: one_key(range::zrangebyscore),
+        ..ZSET
+    },
+    CommandSpec {
+        name: "zrangestore",
+        arity: -5,
+        flags: Flags::WRITE.union(Flags::DENYOOM),
+        keys: &[
+            KeySpec::one(1, KeyFlags::OW.union(KeyFlags::UPDATE)),
+            KeySpec::one(2, KeyFlags::RO.union(KeyFlags::ACCESS)),
+        ],
+        since: "6.2.0",
+        complexity: "O(log(N)+M*log(M)) with N members in the source and M of them stored",
+        summary: "Stores the members in an interval of ranks, scores or members as a sorted set.",
+        syntax: "dst src min max [BYSCORE | BYLEX] [REV] [LIMIT offset count]",
+        run: fetching(range::zrangestore),
+        ..ZSET
+    },
+    CommandSpec {
+        name: "zrank",
+        arity: -3,
+        flags: FAST_READ,
+        keys: READ,
+        since: "2.0.0",
+        complexity: "O(log(N)) with N members in the sorted set",
+        summary: "Answers the rank of a member, from the lowest score.",
+        syntax: "key member [WITHSCORE]",
+        run: one_key(read::zrank),
+        ..ZSET
+    },
+    CommandSpec {
+        name: "zrem",
+        arity: -3,
+        flags: Flags::WRITE.union(Flags::FAST),
+        keys: DELETE,
+        since: "1.2.0",
+        complexity: "O(M*log(N)) with N members in the sorted set and M given",
+        summary: "Takes members out of a sorted set.",
+        syntax: "key member [member ...]",
+        run: one_key(remove::zrem),
+        ..ZSET
+    },
+    CommandSpec {
+        name: "zremrangebylex",
+        arity: 4,
+        flags: Flags::WRITE,
+        keys: DELETE,
+        since: "2.8.9",
+        complexity: REMOVE_COST,
+        summary: "Takes the members in an interval of members out of a sorted set.",
+        syntax: "key min max",
+        run: one_key(remove::zremrangebylex),
+        ..ZSET
+    },
+    CommandSpec {
+        name: "zremrangebyrank",
+        arity: 4,
+        flags: Flags::WRITE,
+        keys: DELETE,
+        since: "2.0.0",
+        complexity: REMOVE_COST,
+        summary: "Takes the members in an interval of ranks out of a sorted set.",
+        syntax: "key start stop",
+        run: one_key(remove::zremrangebyrank),
+        ..ZSET
+    },
+    CommandSpec {
+        name: "zremrangebyscore",
+        arity: 4,
+        flags: Flags::WRITE,
+        keys: DELETE,
+        since: "1.2.0",
+        complexity: REMOVE_COST,
+        summary: "Takes the members in an interval of scores out of a sorted set.",
+        syntax: "key min max",
+        run: one_key(remove::zremrangebyscore),
+        ..ZSET
+    },
+    CommandSpec {
+        name: "zrevrange",
+        arity: -4,
+        flags: Flags::READONLY,
+        keys: READ,
+        since: "1.2.0",
+        complexity: RANGE_COST,
+        summary: "Answers the members in an interval of ranks from the highest score; older than ZRANGE's REV.",
+        syntax: "key start stop [WITHSCORES]",
+        run: one_key(range::zrevrange),
+        ..ZSET
+    },
+    CommandSpec {
+        name: "zrevrangebylex",
+        arity: -4,
+        flags: Flags::READONLY,
+        keys: READ,
+        since: "2.8.9",
+        complexity: RANGE_COST,
+        summary: "Answers the members in an interval of members, the last first; older than ZRANGE's REV BYLEX.",
+        syntax: "key max min [LIMIT offset count]",
+        run: one_key(range::zrevrangebylex),
+        ..ZSET
+    },
+    CommandSpec {
+        name: "zrevrangebyscore",
+        arity: -4,
+        flags: Flags::READONLY,
+        keys: READ,
+        since: "2.2.0",
+        complexity: RANGE_COST,
+        summary: "Answers the members in an interval of scores, the last first; older than ZRANGE's REV BYSCORE.",
+        syntax: "key max min [WITHSCORES] [LIMIT offset count]",
+        run: one_key(range::zrevrangebyscore),
+        ..ZSET
+    },
+    CommandSpec {
+        name: "zrevrank",
+        arity: -3,
+        flags: FAST_READ,
+        keys: READ,
+        since: "2.0.0",
+        complexity: "O(log(N)) with N members in the sorted set",
+        summary: "Answers the rank of a member, from the highest score.",
+        syntax: "key member [WITHSCORE]",
+        run: one_key(read::zrevrank),
+        ..ZSET
+    },
+    CommandSpec {
+        name: "zscore",
+        arity: 3,
+        flags: FAST_READ,
+        keys: READ,
+        since: "1.2.0",
+        summary: "Answers the score of a member.",
+        syntax: "key member",
+        run: one_key(read::zscore),
+        ..ZSET
+    },
+];
