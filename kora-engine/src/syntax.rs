@@ -78,7 +78,16 @@ impl Kind {
 fn is_key_name(name: &str) -> bool {
     matches!(
         name,
-        "key" | "key1" | "key2" | "newkey" | "source" | "destination" | "destkey" | "sourcekey" | "src" | "dst"
+        "key"
+            | "key1"
+            | "key2"
+            | "newkey"
+            | "source"
+            | "destination"
+            | "destkey"
+            | "sourcekey"
+            | "src"
+            | "dst"
     )
 }
 

@@ -380,7 +380,6 @@ pub(crate) mod tests {
                 LIST_EDIT => tag >> 4 & 7 <= 2 || tag >> 4 <= 4,
                 APPEND | SET_RANGE | FLUSH_DB | SWAP_DB | SPLICE => tag >> 4 == 0,
                 ZSET_EDIT => tag >> 4 <= 2,
-                APPEND | SET_RANGE | FLUSH_DB | SWAP_DB => tag >> 4 == 0,
                 hash::HASH_EDIT => hash::flags_are_known(tag),
                 _ => false,
             };

@@ -70,6 +70,8 @@ families! {
     slowlog_and_latency
     strings
     strings_of_other_types
+    zset
+    zset_ranges
 }
 
 fn cases() -> PathBuf {
