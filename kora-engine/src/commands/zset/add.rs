@@ -60,7 +60,7 @@ impl AddRules {
         if self.only_new && self.only_old {
             return Err(NX_AND_XX);
         }
-        if self.greater && self.only_new || self.less && self.only_new || self.greater && self.less {
+        if (self.greater || self.less) && self.only_new || self.greater && self.less {
             return Err(GT_LT_NX);
         }
         Ok(())

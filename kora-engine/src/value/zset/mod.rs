@@ -229,7 +229,12 @@ impl Zset {
                 large.partition_members(|member| range.ends_after(member)),
             ),
             Zset::Packed(buffer) => {
-                // As Redis walks: members in no order are given from the first that fits to the first that does not.
+                // As Redis walks: members in no order are given from the first that fits to the first that does not, if
+                // the last is not below the interval.
+                let last = packed::entries(buffer).last();
+                if last.is_none_or(|entry| entry.member.with_bytes(|member| range.is_above(member))) {
+                    return 0..0;
+                }
                 let count = |skipped: usize, holds: &dyn Fn(&[u8]) -> bool| {
                     let entries = packed::entries(buffer).skip(skipped);
                     entries.take_while(|entry| entry.member.with_bytes(holds)).count()
