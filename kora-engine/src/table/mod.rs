@@ -111,6 +111,7 @@ pub struct SweepStats {
 }
 
 /// The hash function of a table, which tests can make collide.
+#[derive(Clone)]
 struct TableHasher {
     keys: KeyHasher,
     /// Bits of hashes that are kept.
@@ -621,6 +622,32 @@ impl Table {
             });
         });
         assert_eq!((len, expires, bytes), (self.len, self.expires, self.record_bytes));
+    }
+}
+
+impl Clone for Table {
+    /// The same keys with values, expiries and access clocks; large strings are shared.
+    fn clone(&self) -> Table {
+        let mut clone = Table {
+            directory: Directory::new(self.directory.top_words()),
+            hasher: self.hasher.clone(),
+            len: 0,
+            expires: 0,
+            record_bytes: 0,
+            due: u64::MAX,
+            due_next: u64::MAX,
+            sweep_position: None,
+        };
+        let mut cursor = 0;
+        loop {
+            cursor = self.scan(cursor, TOP_WORDS, &mut |entry| {
+                let hash = clone.hash(entry.key());
+                clone.insert_owned(hash, entry.key(), entry.to_owned());
+            });
+            if cursor == 0 {
+                return clone;
+            }
+        }
     }
 }
 

@@ -1,64 +1,446 @@
-//! The set as a value.
+//! Sets: distinct members without an order.
+//!
+//! | form | what it is | Redis calls it |
+//! |---|---|---|
+//! | [`ints`] | sorted integers in one buffer | `intset` |
+//! | [`packed`] | members one behind the other in one buffer | `listpack` |
+//! | table | a [`Table`] of members without values | `hashtable` |
+//!
+//! A set begins in the form that suits its first member and the number of members that are to come, and converts on the
+//! way to more members, never back: so the form is the one that Redis would report after the same commands. The [`Rules`] hold
+//! the limits. Set operations (union, intersection, difference) build their results by the same insertions, and so arrive at
+//! Redis's form too, with one exception that Redis has as well: see [`Set::compact_ints`].
+//!
+//! Good at: memory (a byte or two per near integer, one byte over the text of a short member), steady insertion, since a table
+//! grows a segment at a time. Bad at: order; ranks exist for random choices only.
 
+mod ints;
+mod packed;
+#[cfg(test)]
+mod tests;
+
+use super::buffer::Buffer;
 use super::forms::forms;
+use super::item::Item;
 use super::{Collection, Object, Type};
+use crate::limits::EncodingLimits;
+use crate::table::{NewValue, Remains, Table};
+use ints::Ints;
+use packed::Packed;
 
 forms! {
     /// A set.
-    #[derive(Clone)]
     pub enum Set {
-        /// Its elements.
-        Elements(Box<Vec<Box<[u8]>>>) = 0,
+        /// Sorted integers.
+        Ints(Buffer) = 0,
+        /// Members in the order in which they came.
+        Packed(Buffer) = 1,
+        /// Members as the keys of a table, the values empty.
+        Table(Box<Table>) = 2,
+        /// A table on its way back to the allocator: only while a set is freed in slices.
+        Remains(Box<Remains>) = 3,
     }
+}
+
+/// Elements in a segment of a table, on average: to count slices of freeing in segments.
+const SEGMENT_MEMBERS: usize = 500;
+
+/// Members that a walk over a table visits before it looks whether to go on.
+const WALK_STEP: usize = 128;
+
+/// Up to where sets stay packed, and how the members of large ones are hashed.
+#[derive(Debug, Clone, Copy)]
+pub struct Rules {
+    ints_max: usize,
+    packed_max: usize,
+    member_max: usize,
+    seed: u64,
+}
+
+impl Rules {
+    /// The rules of these limits. `seed` seeds the hash of members: [`crate::keyspace::Keyspace::collection_seed`].
+    pub fn new(limits: &EncodingLimits, seed: u64) -> Rules {
+        Rules {
+            // The second is Redis's own bound.
+            ints_max: limits.set_max_intset_entries.min(1 << 30),
+            packed_max: limits.set_max_listpack_entries.min(packed::MEMBERS_MAX),
+            member_max: limits.set_max_listpack_value,
+            seed,
+        }
+    }
+}
+
+/// Gives memory back when a third of a buffer is not in use any more; less would go to and fro with the next member.
+fn give_back(buffer: &mut Buffer) {
+    if buffer.len() + buffer.len() / 2 < buffer.capacity() {
+        buffer.shrink_to_fit();
+    }
+}
+
+impl Set {
+    /// An empty set in the form for `expected` members of which this is the first.
+    pub(crate) fn for_members(first: &[u8], expected: usize, rules: &Rules) -> Set {
+        if expected <= rules.ints_max && matches!(Item::of(first), Item::Int(_)) {
+            Set::Ints(Buffer::new())
+        } else if expected <= rules.packed_max {
+            Set::Packed(Buffer::new())
+        } else {
+            Set::Table(Box::new(Table::new(rules.seed)))
+        }
+    }
+
+    /// An empty set of integers.
+    pub(crate) fn of_ints() -> Set {
+        Set::Ints(Buffer::new())
+    }
+
+    /// An empty packed set.
+    pub(crate) fn packed() -> Set {
+        Set::Packed(Buffer::new())
+    }
+
+    /// Whether it is a set of integers in one buffer.
+    pub(crate) fn is_ints(&self) -> bool {
+        matches!(self, Set::Ints(_))
+    }
+
+    /// The table of a large set.
+    pub(crate) fn table(&self) -> Option<&Table> {
+        match self {
+            Set::Table(table) => Some(table),
+            _ => None,
+        }
+    }
+
+    /// Whether this is a member.
+    #[inline]
+    pub fn contains(&self, member: &[u8]) -> bool {
+        match self {
+            Set::Ints(buffer) => match Item::of(member) {
+                Item::Int(int) => Ints::of(buffer).contains(int),
+                Item::Bytes(_) => false,
+            },
+            Set::Packed(buffer) => Packed::of(buffer).contains(member),
+            Set::Table(table) => table.get(table.hash(member), member).is_some(),
+            Set::Remains(_) => false,
+        }
+    }
+
+    /// Whether this is a member.
+    pub(crate) fn contains_item(&self, member: Item<'_>) -> bool {
+        match (self, member) {
+            (Set::Ints(buffer), Item::Int(int)) => Ints::of(buffer).contains(int),
+            (Set::Ints(_), Item::Bytes(_)) => false,
+            _ => member.with_bytes(|member| self.contains(member)),
+        }
+    }
+
+    /// Calls with each member until it is told to stop: integers in their order, packed members as they came, those of
+    /// a table in no order.
+    pub(crate) fn for_each(&self, f: &mut dyn FnMut(Item<'_>) -> bool) {
+        let mut cursor = 0;
+        loop {
+            let mut go_on = true;
+            cursor = self.visit(cursor, WALK_STEP, &mut |member| {
+                go_on = go_on && f(member);
+                go_on
+            });
+            if cursor == 0 || !go_on {
+                return;
+            }
+        }
+    }
+
+    /// Visits about `count` members from a cursor (0 at first) and returns the cursor to go on with, 0 at the end. What is
+    /// in one buffer is visited at once. For the promise about changes in between see [`Table::scan`].
+    pub(crate) fn scan(&self, cursor: u64, count: usize, f: &mut dyn FnMut(Item<'_>)) -> u64 {
+        self.visit(cursor, count, &mut |member| {
+            f(member);
+            true
+        })
+    }
+
+    fn visit(&self, cursor: u64, count: usize, f: &mut dyn FnMut(Item<'_>) -> bool) -> u64 {
+        match self {
+            Set::Ints(buffer) => {
+                let _ = Ints::of(buffer).iter().all(|int| f(Item::Int(int)));
+                0
+            }
+            Set::Packed(buffer) => {
+                Packed::of(buffer).for_each(f);
+                0
+            }
+            Set::Table(table) => table.scan(cursor, count, &mut |entry| {
+                f(Item::of(entry.key()));
+            }),
+            Set::Remains(_) => 0,
+        }
+    }
+
+    /// Calls with a member chosen uniformly. Panics when there is none.
+    pub(crate) fn with_random<T>(&self, random: &mut dyn FnMut() -> u64, f: impl FnOnce(Item<'_>) -> T) -> T {
+        match self {
+            Set::Table(table) => f(Item::of(table.random(random).expect("a set that is not empty").key())),
+            _ => self.with_nth(below(random(), self.len()), f),
+        }
+    }
+
+    /// Calls with the member of this rank, in the order of [`Set::for_each`], of a set that is not a table.
+    pub(crate) fn with_nth<T>(&self, rank: usize, f: impl FnOnce(Item<'_>) -> T) -> T {
+        match self {
+            Set::Ints(buffer) => f(Item::Int(Ints::of(buffer).get(rank))),
+            Set::Packed(buffer) => Packed::of(buffer).with_nth(rank, f),
+            Set::Table(_) | Set::Remains(_) => unreachable!("members of a table have no rank"),
+        }
+    }
+
+    /// Prepares for this many insertions, as Redis does: what would exceed the limit if all were new converts now.
+    pub(crate) fn expect(&mut self, insertions: usize, rules: &Rules) {
+        let too_many = match self {
+            Set::Ints(_) => insertions > rules.ints_max,
+            Set::Packed(_) => insertions > rules.packed_max,
+            Set::Table(_) | Set::Remains(_) => false,
+        };
+        if too_many {
+            self.convert_to_table(rules);
+        }
+    }
+
+    /// Adds a member; false when it was there.
+    #[inline]
+    pub(crate) fn insert(&mut self, member: &[u8], rules: &Rules) -> bool {
+        match self {
+            Set::Table(table) => insert_into(table, member),
+            Set::Ints(buffer) => match Item::of(member) {
+                Item::Int(int) => {
+                    let added = ints::insert(buffer, int);
+                    if added && Ints::of(buffer).len() > rules.ints_max {
+                        self.convert_to_table(rules);
+                    }
+                    added
+                }
+                Item::Bytes(_) => {
+                    self.leave_ints(member, rules);
+                    self.insert(member, rules)
+                }
+            },
+            Set::Packed(buffer) => {
+                let packed = Packed::of(buffer);
+                if packed.contains(member) {
+                    return false;
+                }
+                if packed.len() < rules.packed_max && member.len() <= rules.member_max {
+                    packed::push(buffer, member);
+                    return true;
+                }
+                self.convert_to_table(rules);
+                self.insert(member, rules)
+            }
+            Set::Remains(_) => unreachable!("a set that is being freed is not used"),
+        }
+    }
+
+    /// Makes a set of integers one that can take this member, which is not an integer.
+    #[cold]
+    fn leave_ints(&mut self, member: &[u8], rules: &Rules) {
+        let Set::Ints(buffer) = self else { return };
+        let ints = Ints::of(buffer);
+        let text_len = |int: i64| Item::Int(int).text_len();
+        let longest = match ints.len() {
+            0 => 0,
+            len => text_len(ints.get(0)).max(text_len(ints.get(len - 1))),
+        };
+        if ints.len() < rules.packed_max && member.len().max(longest) <= rules.member_max {
+            let mut packed = Buffer::new();
+            for int in ints.iter() {
+                Item::Int(int).with_bytes(|text| packed::push(&mut packed, text));
+            }
+            *self = Set::Packed(packed);
+        } else {
+            self.convert_to_table(rules);
+        }
+    }
+
+    /// Makes it a table.
+    #[cold]
+    pub(crate) fn convert_to_table(&mut self, rules: &Rules) {
+        let mut table = Table::new(rules.seed);
+        self.for_each(&mut |member| member.with_bytes(|member| insert_into(&mut table, member)));
+        *self = Set::Table(Box::new(table));
+    }
+
+    /// Makes it a set of integers, if all its members are integers and few enough: what Redis does with the result of an
+    /// intersection.
+    pub(crate) fn compact_ints(&mut self, rules: &Rules) {
+        if self.is_ints() || self.len() > rules.ints_max {
+            return;
+        }
+        let mut members = Vec::with_capacity(self.len());
+        self.for_each(&mut |member| match member {
+            Item::Int(int) => {
+                members.push(int);
+                true
+            }
+            Item::Bytes(_) => false,
+        });
+        if members.len() == self.len() {
+            members.sort_unstable();
+            *self = Set::Ints(ints::of_sorted(&members));
+        }
+    }
+
+    /// Removes a member; false when it is not there.
+    #[inline]
+    pub(crate) fn remove(&mut self, member: &[u8]) -> bool {
+        match self {
+            Set::Ints(buffer) => match Item::of(member) {
+                Item::Int(int) => ints::remove(buffer, int),
+                Item::Bytes(_) => false,
+            },
+            Set::Packed(buffer) => packed::remove(buffer, member),
+            Set::Table(table) => {
+                let hash = table.hash(member);
+                table.remove(hash, member)
+            }
+            Set::Remains(_) => false,
+        }
+    }
+
+    /// Removes the member of this rank, in the order of [`Set::for_each`], of a set that is not a table.
+    pub(crate) fn remove_nth(&mut self, rank: usize) {
+        match self {
+            Set::Ints(buffer) => ints::remove_at(buffer, rank),
+            Set::Packed(buffer) => packed::remove_nth(buffer, rank),
+            Set::Table(_) | Set::Remains(_) => unreachable!("members of a table have no rank"),
+        }
+    }
+}
+
+/// Adds a member to a table; false when it was there.
+#[inline]
+fn insert_into(table: &mut Table, member: &[u8]) -> bool {
+    let hash = table.hash(member);
+    !table.insert(hash, member, NewValue::Bytes(b""), None, 0)
+}
+
+/// A number below `bound`, given a uniform one of 64 bits.
+pub(crate) fn below(random: u64, bound: usize) -> usize {
+    ((random as u128 * bound as u128) >> 64) as usize
 }
 
 impl Collection for Set {
     const TYPE: Type = Type::Set;
 
     fn new(_seed: u64) -> Set {
-        Set::Elements(Box::default())
+        Set::of_ints()
     }
 
+    #[inline]
     fn len(&self) -> usize {
-        let Set::Elements(elements) = self;
-        elements.len()
+        match self {
+            Set::Ints(buffer) => Ints::of(buffer).len(),
+            Set::Packed(buffer) => Packed::of(buffer).len(),
+            Set::Table(table) => table.len(),
+            Set::Remains(_) => 0,
+        }
     }
 
     fn encoding(&self) -> &'static str {
-        "hashtable"
+        match self {
+            Set::Ints(_) => "intset",
+            Set::Packed(_) => "listpack",
+            Set::Table(_) | Set::Remains(_) => "hashtable",
+        }
     }
 
     fn memory(&self) -> usize {
-        let Set::Elements(elements) = self;
-        elements.iter().map(|element| element.len() + size_of::<Box<[u8]>>()).sum()
+        match self {
+            Set::Ints(buffer) | Set::Packed(buffer) => buffer.heap_bytes(),
+            Set::Table(table) => size_of::<Table>() + table.memory().total(),
+            Set::Remains(_) => size_of::<Remains>(),
+        }
     }
 
     fn free_some(&mut self, elements: usize) -> bool {
-        let Set::Elements(all) = self;
-        all.truncate(all.len().saturating_sub(elements));
-        all.is_empty()
+        match self {
+            Set::Ints(buffer) | Set::Packed(buffer) => *buffer = Buffer::new(),
+            Set::Table(table) => {
+                *self = Set::Remains(Box::new(table.take_all()));
+                return self.free_some(elements);
+            }
+            Set::Remains(remains) => return remains.free_some((elements / SEGMENT_MEMBERS).max(1)),
+        }
+        true
     }
 
+    /// The number of the form; then the buffer, or the items of a table's members.
     fn encode(&self, out: &mut Vec<u8>) {
-        let Set::Elements(elements) = self;
-        for element in elements.iter() {
-            out.extend_from_slice(&(element.len() as u32).to_le_bytes());
-            out.extend_from_slice(element);
+        match self {
+            Set::Ints(buffer) => {
+                out.push(0);
+                out.extend_from_slice(buffer);
+            }
+            Set::Packed(buffer) => {
+                out.push(1);
+                out.extend_from_slice(buffer);
+            }
+            Set::Table(_) | Set::Remains(_) => {
+                out.push(2);
+                self.for_each(&mut |member| {
+                    member.encode(out);
+                    true
+                });
+            }
         }
     }
 
-    fn decode(mut input: &[u8], _seed: u64) -> Option<Set> {
-        let mut elements = Vec::new();
-        while !input.is_empty() {
-            let (len, rest) = input.split_at_checked(4)?;
-            let (element, rest) = rest.split_at_checked(u32::from_le_bytes(len.try_into().ok()?) as usize)?;
-            elements.push(element.into());
-            input = rest;
-        }
-        Some(Set::Elements(Box::new(elements)))
+    fn decode(input: &[u8], seed: u64) -> Option<Set> {
+        let (&form, rest) = input.split_first()?;
+        Some(match form {
+            0 if rest.is_empty() => Set::of_ints(),
+            0 => {
+                Ints::checked(rest)?;
+                Set::Ints(Buffer::from(rest))
+            }
+            1 if rest.is_empty() => Set::packed(),
+            1 => {
+                Packed::checked(rest)?;
+                Set::Packed(Buffer::from(rest))
+            }
+            2 => {
+                let mut table = Table::new(seed);
+                let mut at = 0;
+                while at < rest.len() {
+                    let (member, next) = Item::try_decode(rest, at)?;
+                    if !member.with_bytes(|member| insert_into(&mut table, member)) {
+                        return None;
+                    }
+                    at = next;
+                }
+                Set::Table(Box::new(table))
+            }
+            _ => return None,
+        })
     }
 
     fn into_object(self) -> Object {
         Object::Set(self)
+    }
+}
+
+impl Clone for Set {
+    fn clone(&self) -> Set {
+        match self {
+            Set::Ints(buffer) => Set::Ints(buffer.clone()),
+            Set::Packed(buffer) => Set::Packed(buffer.clone()),
+            Set::Table(table) => Set::Table(table.clone()),
+            Set::Remains(_) => Set::of_ints(),
+        }
+    }
+}
+
+impl std::fmt::Debug for Set {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "set of {} members ({})", self.len(), self.encoding())
     }
 }
