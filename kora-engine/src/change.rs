@@ -10,8 +10,13 @@
 //! are attached; with none attached nothing is copied.
 
 mod hash;
+mod set;
 
 pub use hash::HashEdit;
+pub use set::{SetEdit, SetForm};
+
+use std::cell::RefCell;
+use std::rc::Weak;
 
 mod list;
 
@@ -107,6 +112,15 @@ pub enum Change<'a> {
         /// The new bytes.
         bytes: &'a [u8],
     },
+    /// A set changed.
+    SetEdit {
+        /// Database index.
+        db: u16,
+        /// The key.
+        key: &'a [u8],
+        /// How.
+        edit: SetEdit<'a>,
+    },
     /// Only the expiry changed. `None` means that the key does not expire any more.
     Expire {
         /// Database index.
@@ -166,6 +180,22 @@ pub enum Change<'a> {
     },
 }
 
+impl<'a> Change<'a> {
+    /// The database and the key that it concerns; none when it concerns whole databases.
+    pub fn key(&self) -> Option<(u16, &'a [u8])> {
+        match *self {
+            Change::Set { db, key, .. }
+            | Change::Append { db, key, .. }
+            | Change::SetRange { db, key, .. }
+            | Change::SetEdit { db, key, .. }
+            | Change::HashEdit { db, key, .. }
+            | Change::Expire { db, key, .. }
+            | Change::Delete { db, key, .. } => Some((db, key)),
+            Change::FlushDb { .. } | Change::SwapDb { .. } => None,
+        }
+    }
+}
+
 /// Receives every change of a shard, in the order in which they happened.
 pub trait ChangeSink {
     /// `sequence` counts the shard's changes from 1 without a gap.
@@ -179,6 +209,8 @@ pub struct Changes {
     sequence: u64,
     /// Attached sinks. Nearly always empty or one long; asked once per change.
     sinks: Vec<Box<dyn ChangeSink>>,
+    /// Commands that go on in slices and must know what changes meanwhile. Each goes away with its command.
+    observers: Vec<Weak<RefCell<dyn ChangeSink>>>,
 }
 
 impl Changes {
@@ -192,10 +224,16 @@ impl Changes {
         self.sinks.push(sink);
     }
 
+    /// Attaches a sink that sees the changes made from now on until it is dropped by its owner.
+    pub(crate) fn observe(&mut self, observer: Weak<RefCell<dyn ChangeSink>>) {
+        self.observers.retain(|other| other.strong_count() > 0);
+        self.observers.push(observer);
+    }
+
     #[inline]
     pub(crate) fn emit(&mut self, change: Change<'_>) {
         self.sequence += 1;
-        if !self.sinks.is_empty() {
+        if !self.sinks.is_empty() || !self.observers.is_empty() {
             self.deliver(&change);
         }
     }
@@ -205,5 +243,13 @@ impl Changes {
         for sink in &mut self.sinks {
             sink.change(self.sequence, change);
         }
+        let sequence = self.sequence;
+        self.observers.retain(|observer| match observer.upgrade() {
+            Some(observer) => {
+                observer.borrow_mut().change(sequence, change);
+                true
+            }
+            None => false,
+        });
     }
 }

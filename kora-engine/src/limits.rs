@@ -31,7 +31,6 @@ pub const BYTES_PER_SEGMENT: usize = 32 * 1024;
 /// Most elements that HRANDFIELD, SRANDMEMBER and ZRANDMEMBER answer when the same ones may come again: Redis has no limit but its
 /// memory, which a count of a few bytes can use up.
 pub const RANDOM_ELEMENTS_MAX: usize = 1 << 24;
-
 const _: () = assert!(CURSOR_POSITION_BITS + 16 == 64);
 const _: () = assert!(SLOTS.is_power_of_two());
 

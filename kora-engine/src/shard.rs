@@ -104,6 +104,12 @@ impl Shard {
         self.random.number()
     }
 
+    /// The keys, and the shard's random sequence beside them: for random choices among what a key holds.
+    pub(crate) fn keys_and_random(&mut self) -> (&mut Keyspace, impl FnMut() -> u64 + '_) {
+        let state = &mut self.random_state;
+        (&mut self.keys, move || splitmix64(state))
+    }
+
     /// A random live key of the database, or none when it is empty.
     pub fn random_key(&mut self, view: View) -> Option<Vec<u8>> {
         let random = &mut self.random;

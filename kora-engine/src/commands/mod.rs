@@ -17,6 +17,7 @@ pub(crate) mod long_reply;
 mod object;
 pub(crate) mod scan;
 mod server;
+mod set;
 mod string;
 mod zset;
 
@@ -31,6 +32,7 @@ pub(crate) const FAMILIES: &[&[CommandSpec]] = &[
     expire::ROWS,
     scan::ROWS,
     object::ROWS,
+    set::ROWS,
     connection::ROWS,
     server::ROWS,
     cluster::ROWS,

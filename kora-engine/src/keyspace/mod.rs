@@ -15,6 +15,7 @@ use crate::table::{
 use crate::value::hash::Hash;
 use crate::value::list::List;
 use crate::value::zset::Zset;
+use crate::value::set::{Rules, Set};
 use crate::value::{Collection, Held, Object};
 
 mod access;
@@ -24,6 +25,7 @@ mod hash;
 mod list;
 mod string;
 mod zset;
+mod set;
 
 pub use access::LfuRules;
 pub use editor::Editor;
@@ -290,6 +292,15 @@ impl Keyspace {
     #[inline]
     pub fn look<T: Collection>(&mut self, view: View, key: &Key<'_>) -> Result<Option<Held<'_, T>>, Error> {
         collection_of(self.peek(view, key))
+    }
+
+    /// The collection at a key, for a command that has asked for several keys ([`Keyspace::read`], which also removed what had
+    /// expired) and now needs all of them together. None also when the key holds another type.
+    pub(crate) fn held<T: Collection>(&self, db: u16, key: &Key<'_>) -> Option<Held<'_, T>> {
+        match self.dbs[db as usize].get(key.hash, key.bytes)?.value() {
+            ValueRef::Object(object) => object.get(),
+            _ => None,
+        }
     }
 
     /// Where a live key is. An expired one is removed first.
@@ -677,6 +688,9 @@ impl Keyspace {
                 if let Ok(mut list) = self.edit_or_create::<List>(view(db), &key) {
                     list.replay(edit);
                 }
+            Change::SetEdit { db, key, edit } => {
+                let (key, rules) = (self.key(key), Rules::unlimited(self.seed));
+                self.edit_or_create::<Set>(view(db), &key).map_err(|_| Malformed)?.replay(edit, &rules);
             }
             Change::FlushDb { db } => self.flush_db(db),
             Change::SwapDb { a, b } => self.swap_db(a, b),

@@ -456,6 +456,12 @@ impl Table {
         }
     }
 
+    /// Where a key with this hash comes in a scan: one from a cursor on visits the keys whose positions are not below the cursor. (After
+    /// a merge of segments it can begin with some that are; see [`Table::scan`].)
+    pub fn position(&self, hash: KeyHash) -> u64 {
+        hash.0 >> (64 - CURSOR_BITS)
+    }
+
     /// A key chosen uniformly, given uniform 64-bit numbers. (Keys of segments that a degenerate hash made larger than
     /// the top size come less often; and after 256 rejections, which needs a table that is nearly all empty
     /// space, the choice is the next key after a random place.)

@@ -23,6 +23,7 @@ use super::buffer::Buffer;
 use super::forms::forms;
 use super::item::Item;
 use super::{Collection, Object, Type};
+use crate::change::SetForm;
 use crate::limits::EncodingLimits;
 use crate::table::{NewValue, Remains, Table};
 use ints::Ints;
@@ -68,6 +69,11 @@ impl Rules {
             seed,
         }
     }
+
+    /// Rules under which a set keeps its form as long as it can.
+    pub(crate) fn unlimited(seed: u64) -> Rules {
+        Rules { ints_max: usize::MAX, packed_max: packed::MEMBERS_MAX, member_max: usize::MAX, seed }
+    }
 }
 
 /// Gives memory back when a third of a buffer is not in use any more; less would go to and fro with the next member.
@@ -99,16 +105,13 @@ impl Set {
         Set::Packed(Buffer::new())
     }
 
-    /// Whether it is a set of integers in one buffer.
-    pub(crate) fn is_ints(&self) -> bool {
-        matches!(self, Set::Ints(_))
-    }
-
-    /// The table of a large set.
-    pub(crate) fn table(&self) -> Option<&Table> {
+    /// Its form.
+    #[inline]
+    pub(crate) fn form(&self) -> SetForm {
         match self {
-            Set::Table(table) => Some(table),
-            _ => None,
+            Set::Ints(_) => SetForm::Ints,
+            Set::Packed(_) => SetForm::Packed,
+            Set::Table(_) | Set::Remains(_) => SetForm::Table,
         }
     }
 
@@ -174,6 +177,14 @@ impl Set {
                 f(Item::of(entry.key()));
             }),
             Set::Remains(_) => 0,
+        }
+    }
+
+    /// Where a member comes in a scan, whether it is there or not: see [`Table::position`].
+    pub(crate) fn position(&self, member: &[u8]) -> u64 {
+        match self {
+            Set::Table(table) => table.position(table.hash(member)),
+            _ => 0,
         }
     }
 
@@ -269,10 +280,43 @@ impl Set {
         *self = Set::Table(Box::new(table));
     }
 
+    /// Gives it this form, if its members can have it.
+    pub(crate) fn convert(&mut self, form: SetForm, rules: &Rules) {
+        match form {
+            _ if form == self.form() => {}
+            SetForm::Ints => self.compact_ints(rules),
+            SetForm::Packed if self.len() > packed::MEMBERS_MAX => {}
+            SetForm::Packed => {
+                let mut buffer = Buffer::new();
+                self.for_each(&mut |member| {
+                    member.with_bytes(|member| packed::push(&mut buffer, member));
+                    true
+                });
+                *self = Set::Packed(buffer);
+            }
+            SetForm::Table => self.convert_to_table(rules),
+        }
+    }
+
+    /// Packs a table whose members would be packed if they came now: Redis builds what a large SPOP leaves anew.
+    pub(crate) fn settle(&mut self, rules: &Rules) {
+        if self.form() != SetForm::Table || self.len() > rules.packed_max {
+            return;
+        }
+        let mut longest = 0;
+        self.for_each(&mut |member| {
+            longest = longest.max(member.text_len());
+            true
+        });
+        if longest <= rules.member_max {
+            self.convert(SetForm::Packed, rules);
+        }
+    }
+
     /// Makes it a set of integers, if all its members are integers and few enough: what Redis does with the result of an
     /// intersection.
     pub(crate) fn compact_ints(&mut self, rules: &Rules) {
-        if self.is_ints() || self.len() > rules.ints_max {
+        if self.form() == SetForm::Ints || self.len() > rules.ints_max {
             return;
         }
         let mut members = Vec::with_capacity(self.len());
@@ -306,12 +350,63 @@ impl Set {
         }
     }
 
-    /// Removes the member of this rank, in the order of [`Set::for_each`], of a set that is not a table.
-    pub(crate) fn remove_nth(&mut self, rank: usize) {
+    /// Removes members chosen uniformly, fewer than there are, and calls with each.
+    pub(crate) fn draw(
+        &mut self,
+        count: usize,
+        random: &mut dyn FnMut() -> u64,
+        rules: &Rules,
+        f: &mut dyn FnMut(Item<'_>),
+    ) {
+        let len = self.len();
+        assert!(count < len);
         match self {
-            Set::Ints(buffer) => ints::remove_at(buffer, rank),
-            Set::Packed(buffer) => packed::remove_nth(buffer, rank),
-            Set::Table(_) | Set::Remains(_) => unreachable!("members of a table have no rank"),
+            Set::Ints(buffer) => {
+                let mut choice = Choice::new(len, count);
+                let mut rest = Vec::with_capacity(len - count);
+                for int in Ints::of(buffer).iter() {
+                    if choice.takes(random) {
+                        f(Item::Int(int));
+                    } else {
+                        rest.push(int);
+                    }
+                }
+                *buffer = ints::of_sorted(&rest);
+            }
+            Set::Packed(buffer) => {
+                let mut choice = Choice::new(len, count);
+                *buffer = Packed::of(buffer).without(&mut |member| {
+                    let taken = choice.takes(random);
+                    if taken {
+                        f(member);
+                    }
+                    taken
+                });
+            }
+            // Redis's threshold: what is left is little beside what goes, so the former moves.
+            Set::Table(table) if (len - count) * 5 <= count => {
+                let mut rest = Table::new(rules.seed);
+                while rest.len() < len - count {
+                    let key = table.random(random).expect("not empty").key().to_vec();
+                    table.remove(table.hash(&key), &key);
+                    insert_into(&mut rest, &key);
+                }
+                let gone = std::mem::replace(self, Set::Table(Box::new(rest)));
+                gone.for_each(&mut |member| {
+                    f(member);
+                    true
+                });
+                gone.into_object().discard();
+                self.settle(rules);
+            }
+            Set::Table(table) => {
+                for _ in 0..count {
+                    let key = table.random(random).expect("not empty").key().to_vec();
+                    table.remove(table.hash(&key), &key);
+                    f(Item::of(&key));
+                }
+            }
+            Set::Remains(_) => unreachable!("a set that is being freed is not used"),
         }
     }
 }
@@ -321,6 +416,29 @@ impl Set {
 fn insert_into(table: &mut Table, member: &[u8]) -> bool {
     let hash = table.hash(member);
     !table.insert(hash, member, NewValue::Bytes(b""), None, 0)
+}
+
+/// Chooses some of a number of things that come one after the other, each set of them with the same probability: algorithm S
+/// of Knuth, The Art of Computer Programming, volume 2, 3.4.2.
+pub(crate) struct Choice {
+    left: usize,
+    wanted: usize,
+}
+
+impl Choice {
+    /// Chooses `wanted` of `left` things.
+    pub(crate) fn new(left: usize, wanted: usize) -> Choice {
+        assert!(wanted <= left);
+        Choice { left, wanted }
+    }
+
+    /// Whether the next thing is chosen.
+    pub(crate) fn takes(&mut self, random: &mut dyn FnMut() -> u64) -> bool {
+        let takes = below(random(), self.left) < self.wanted;
+        self.left -= 1;
+        self.wanted -= takes as usize;
+        takes
+    }
 }
 
 /// A number below `bound`, given a uniform one of 64 bits.
@@ -378,7 +496,9 @@ impl Collection for Set {
         match self {
             Set::Ints(buffer) => {
                 out.push(0);
-                out.extend_from_slice(buffer);
+                // The base depends on what has come and gone, the bytes should not.
+                let members: Vec<i64> = Ints::of(buffer).iter().collect();
+                out.extend_from_slice(&ints::of_sorted(&members));
             }
             Set::Packed(buffer) => {
                 out.push(1);

@@ -143,6 +143,24 @@ impl<'a> Packed<'a> {
         Text::new(self.prefix).with(place.rest, f)
     }
 
+    /// The buffer of the members that `remove` is false for; not all go.
+    pub(super) fn without(self, remove: &mut dyn FnMut(Item<'_>) -> bool) -> Buffer {
+        let mut text = Text::new(self.prefix);
+        let mut buffer = Buffer::with_capacity(self.bytes.len());
+        buffer.extend_from_slice(&self.bytes[..self.items]);
+        let mut len = 0u16;
+        for place in self.places() {
+            if !text.with(place.rest, &mut *remove) {
+                buffer.extend_from_slice(&self.bytes[place.start..place.end]);
+                len += 1;
+            }
+        }
+        assert!(len > 0);
+        buffer[..2].copy_from_slice(&len.to_le_bytes());
+        buffer.shrink_to_fit();
+        buffer
+    }
+
     /// The longest common beginning of all members.
     fn common_prefix(self) -> Vec<u8> {
         let mut common: Option<Vec<u8>> = None;
@@ -261,13 +279,6 @@ pub(super) fn remove(buffer: &mut Buffer, member: &[u8]) -> bool {
     found.is_some()
 }
 
-/// Removes the member that came as the `index`th of those that are left.
-pub(super) fn remove_nth(buffer: &mut Buffer, index: usize) {
-    let place = Packed::of(buffer).places().nth(index).expect("an index of a member");
-    let (start, end) = (place.start, place.end);
-    cut(buffer, start, end);
-}
-
 fn cut(buffer: &mut Buffer, start: usize, end: usize) {
     let len = Packed::of(buffer).len - 1;
     if len == 0 {
@@ -317,8 +328,8 @@ mod tests {
                 let at = model.iter().position(|other| *other == member);
                 prop_assert_eq!(Packed::of(&buffer).contains(&member), at.is_some());
                 match (kind, at) {
-                    (0, Some(at)) => {
-                        remove_nth(&mut buffer, at);
+                    (0, Some(at)) if model.len() > 1 => {
+                        buffer = Packed::of(&buffer).without(&mut |other| other.to_vec() == member);
                         model.remove(at);
                     }
                     (0 | 1, _) => {
