@@ -189,6 +189,7 @@ impl<'a> Change<'a> {
             | Change::SetRange { db, key, .. }
             | Change::SetEdit { db, key, .. }
             | Change::HashEdit { db, key, .. }
+            | Change::ListEdit { db, key, .. }
             | Change::Expire { db, key, .. }
             | Change::Delete { db, key, .. } => Some((db, key)),
             Change::FlushDb { .. } | Change::SwapDb { .. } => None,

@@ -105,9 +105,8 @@ impl Shard {
     }
 
     /// The keys, and the shard's random sequence beside them: for random choices among what a key holds.
-    pub(crate) fn keys_and_random(&mut self) -> (&mut Keyspace, impl FnMut() -> u64 + '_) {
-        let state = &mut self.random_state;
-        (&mut self.keys, move || splitmix64(state))
+    pub(crate) fn keys_and_random(&mut self) -> (&mut Keyspace, &mut Random) {
+        (&mut self.keys, &mut self.random)
     }
 
     /// A random live key of the database, or none when it is empty.

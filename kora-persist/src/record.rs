@@ -17,6 +17,7 @@
 //! ListEdit   8     edit: bits 4-7     db  key  see `list`
 //! Splice     14                       db  key  offset  removed  bytes
 //! ZsetEdit  10     edit: bits 4-5     db  key  see `zset`
+//! SetEdit    9     see [`set`]         db  key  see there
 //! ```
 //!
 //! The types of collections are 0 list, 1 set, 2 sorted set, 3 hash, 4 stream.
@@ -31,6 +32,7 @@
 mod hash;
 mod list;
 mod zset;
+mod set;
 
 use kora_engine::change::{Change, ChangeValue, DeleteReason};
 use kora_engine::value::Type;
@@ -50,6 +52,7 @@ const SWAP_DB: u8 = 7;
 const LIST_EDIT: u8 = 8;
 const SPLICE: u8 = 14;
 const ZSET_EDIT: u8 = 10;
+const SET_EDIT: u8 = 9;
 
 const VALUE_IS_INTEGER: u8 = 1 << 4;
 const EXPIRES: u8 = 1 << 5;
@@ -116,6 +119,10 @@ pub fn encode(change: &Change<'_>, out: &mut Vec<u8>) {
         }
         Change::HashEdit { db, key, ref edit } => hash::encode(db, key, edit, out),
         Change::ListEdit { db, key, edit } => list::encode(db, key, edit, out),
+        Change::SetEdit { db, key, edit } => {
+            put_head(SET_EDIT | set::flags(&edit), db, key, out);
+            set::encode(&edit, out);
+        }
         Change::FlushDb { db } => {
             out.push(FLUSH_DB);
             varint::encode(u64::from(db), out);
@@ -210,6 +217,11 @@ pub fn decode(input: &[u8]) -> Result<(Change<'_>, usize), DecodeError> {
         }
         hash::HASH_EDIT if hash::flags_are_known(tag) => hash::decode(tag, &mut reader)?,
         LIST_EDIT if list::is_known(flags) => list::decode(flags, &mut reader)?,
+        SET_EDIT => {
+            let (db, key) = (reader.db()?, reader.bytes("key length")?);
+            let Some(edit) = set::decode(flags, &mut reader)? else { return refused };
+            Change::SetEdit { db, key, edit }
+        }
         FLUSH_DB if flags == 0 => Change::FlushDb { db: reader.db()? },
         SWAP_DB if flags == 0 => Change::SwapDb { a: reader.db()?, b: reader.db()? },
         ZSET_EDIT if zset::is_known(flags) => zset::decode(flags, &mut reader)?,

@@ -41,6 +41,16 @@ const TEMPLATES: &[&str] = &[
     "lmove K K left right",
     "rpoplpush K K",
     "lmpop 2 K K right count 2",
+    "sadd K M",
+    "sadd K M M M",
+    "sadd K N N",
+    "srem K M M",
+    "smove K K M",
+    "spop K",
+    "spop K 3",
+    "sunionstore K K K",
+    "sinterstore K K K",
+    "sdiffstore K K K",
 ];
 
 #[derive(Clone, Default)]

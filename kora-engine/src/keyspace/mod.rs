@@ -688,6 +688,7 @@ impl Keyspace {
                 if let Ok(mut list) = self.edit_or_create::<List>(view(db), &key) {
                     list.replay(edit);
                 }
+            }
             Change::SetEdit { db, key, edit } => {
                 let (key, rules) = (self.key(key), Rules::unlimited(self.seed));
                 self.edit_or_create::<Set>(view(db), &key).map_err(|_| Malformed)?.replay(edit, &rules);

@@ -6,6 +6,7 @@
 
 use super::Editor;
 use crate::change::{Change, SetEdit, SetForm};
+use crate::random::Random;
 use crate::value::item::Item;
 use crate::value::set::{Rules, Set};
 use crate::value::Collection;
@@ -48,7 +49,7 @@ impl Editor<'_, Set> {
     pub(crate) fn draw(
         &mut self,
         count: usize,
-        random: &mut dyn FnMut() -> u64,
+        random: &mut Random,
         rules: &Rules,
         f: &mut dyn FnMut(Item<'_>),
     ) {

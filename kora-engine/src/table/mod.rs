@@ -643,6 +643,7 @@ impl Clone for Table {
             due: u64::MAX,
             due_next: u64::MAX,
             sweep_position: None,
+            volatile: None,
         };
         let mut cursor = 0;
         loop {

@@ -6,6 +6,7 @@ use crate::args::integer;
 use crate::error::Error;
 use crate::exec::{Exec, Outcome, DONE};
 use crate::limits::RANDOM_ELEMENTS_MAX;
+use crate::random::Random;
 use crate::reply::Reply;
 use crate::value::item::Item;
 use crate::value::set::{Choice, Set};
@@ -27,12 +28,12 @@ pub(super) fn spop(exec: &mut Exec<'_>, reply: &mut dyn Reply) -> Outcome {
 }
 
 fn spop_one(exec: &mut Exec<'_>, reply: &mut dyn Reply) -> Outcome {
-    let (keys, mut random) = exec.shard.keys_and_random();
+    let (keys, random) = exec.shard.keys_and_random();
     let key = keys.key(exec.argv[1]);
     match keys.edit::<Set>(exec.view, &key)? {
         None => reply.null(),
         Some(mut set) => {
-            let member = set.with_random(&mut random, |member| member.to_vec());
+            let member = set.with_random(random, |member| member.to_vec());
             set.remove(&member);
             reply.bulk(&member);
         }
@@ -44,7 +45,7 @@ fn spop_count(exec: &mut Exec<'_>, reply: &mut dyn Reply) -> Outcome {
     let count = integer(exec.argv[2]).ok().and_then(|count| usize::try_from(count).ok());
     let count = count.ok_or(NOT_POSITIVE)?;
     let rules = rules(exec);
-    let (keys, mut random) = exec.shard.keys_and_random();
+    let (keys, random) = exec.shard.keys_and_random();
     let key = keys.key(exec.argv[1]);
     let Some(mut set) = keys.edit::<Set>(exec.view, &key)? else {
         reply.set(0);
@@ -54,7 +55,7 @@ fn spop_count(exec: &mut Exec<'_>, reply: &mut dyn Reply) -> Outcome {
         reply.set(0);
     } else if count < set.len() {
         reply.set(count);
-        set.draw(count, &mut random, &rules, &mut |member| member.reply(reply));
+        set.draw(count, random, &rules, &mut |member| member.reply(reply));
     } else {
         let all = set.take_all();
         drop(set);
@@ -73,13 +74,13 @@ pub(super) fn srandmember(exec: &mut Exec<'_>, reply: &mut dyn Reply) -> Outcome
     if count == Some(i64::MIN) {
         return Err(NOT_A_LONG);
     }
-    let (keys, mut random) = exec.shard.keys_and_random();
+    let (keys, random) = exec.shard.keys_and_random();
     let key = keys.key(exec.argv[1]);
     let set = keys.read::<Set>(exec.view, &key)?;
     let Some(count) = count else {
         match set {
             None => reply.null(),
-            Some(set) => set.with_random(&mut random, |member| member.reply(reply)),
+            Some(set) => set.with_random(random, |member| member.reply(reply)),
         }
         return DONE;
     };
@@ -94,17 +95,17 @@ pub(super) fn srandmember(exec: &mut Exec<'_>, reply: &mut dyn Reply) -> Outcome
         }
         reply.array(wanted);
         for _ in 0..wanted {
-            set.with_random(&mut random, |member| member.reply(reply));
+            set.with_random(random, |member| member.reply(reply));
         }
     } else {
-        distinct(&set, wanted.min(set.len()), &mut random, reply);
+        distinct(&set, wanted.min(set.len()), random, reply);
     }
     DONE
 }
 
 /// Answers with distinct members. Few of many are found by trying, more by a walk over all: either way the work is
 /// in proportion to their number.
-fn distinct(set: &Set, wanted: usize, random: &mut dyn FnMut() -> u64, reply: &mut dyn Reply) {
+fn distinct(set: &Set, wanted: usize, random: &mut Random, reply: &mut dyn Reply) {
     reply.array(wanted);
     if wanted * 3 <= set.len() {
         let mut seen: HashSet<Vec<u8>> = HashSet::with_capacity(wanted);

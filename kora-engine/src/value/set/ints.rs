@@ -69,7 +69,7 @@ impl<'a> Ints<'a> {
             return None;
         }
         let ints = Ints::of(bytes);
-        if ints.offsets.len() % width != 0 {
+        if !ints.offsets.len().is_multiple_of(width) {
             return None;
         }
         let ascending = (1..ints.len()).all(|index| ints.offset(index - 1) < ints.offset(index));

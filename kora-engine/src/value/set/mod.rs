@@ -25,6 +25,7 @@ use super::item::Item;
 use super::{Collection, Object, Type};
 use crate::change::SetForm;
 use crate::limits::EncodingLimits;
+use crate::random::Random;
 use crate::table::{NewValue, Remains, Table};
 use ints::Ints;
 use packed::Packed;
@@ -189,10 +190,10 @@ impl Set {
     }
 
     /// Calls with a member chosen uniformly. Panics when there is none.
-    pub(crate) fn with_random<T>(&self, random: &mut dyn FnMut() -> u64, f: impl FnOnce(Item<'_>) -> T) -> T {
+    pub(crate) fn with_random<T>(&self, random: &mut Random, f: impl FnOnce(Item<'_>) -> T) -> T {
         match self {
-            Set::Table(table) => f(Item::of(table.random(random).expect("a set that is not empty").key())),
-            _ => self.with_nth(below(random(), self.len()), f),
+            Set::Table(table) => f(Item::of(random_key(table, random))),
+            _ => self.with_nth(random.below(self.len() as u64) as usize, f),
         }
     }
 
@@ -354,7 +355,7 @@ impl Set {
     pub(crate) fn draw(
         &mut self,
         count: usize,
-        random: &mut dyn FnMut() -> u64,
+        random: &mut Random,
         rules: &Rules,
         f: &mut dyn FnMut(Item<'_>),
     ) {
@@ -387,7 +388,7 @@ impl Set {
             Set::Table(table) if (len - count) * 5 <= count => {
                 let mut rest = Table::new(rules.seed);
                 while rest.len() < len - count {
-                    let key = table.random(random).expect("not empty").key().to_vec();
+                    let key = random_key(table, random).to_vec();
                     table.remove(table.hash(&key), &key);
                     insert_into(&mut rest, &key);
                 }
@@ -401,7 +402,7 @@ impl Set {
             }
             Set::Table(table) => {
                 for _ in 0..count {
-                    let key = table.random(random).expect("not empty").key().to_vec();
+                    let key = random_key(table, random).to_vec();
                     table.remove(table.hash(&key), &key);
                     f(Item::of(&key));
                 }
@@ -433,17 +434,17 @@ impl Choice {
     }
 
     /// Whether the next thing is chosen.
-    pub(crate) fn takes(&mut self, random: &mut dyn FnMut() -> u64) -> bool {
-        let takes = below(random(), self.left) < self.wanted;
+    pub(crate) fn takes(&mut self, random: &mut Random) -> bool {
+        let takes = (random.below(self.left as u64) as usize) < self.wanted;
         self.left -= 1;
         self.wanted -= takes as usize;
         takes
     }
 }
 
-/// A number below `bound`, given a uniform one of 64 bits.
-pub(crate) fn below(random: u64, bound: usize) -> usize {
-    ((random as u128 * bound as u128) >> 64) as usize
+/// A key of a table that is not empty, chosen uniformly.
+fn random_key<'t>(table: &'t Table, random: &mut Random) -> &'t [u8] {
+    table.random(&mut || random.number()).expect("a table that is not empty").key()
 }
 
 impl Collection for Set {

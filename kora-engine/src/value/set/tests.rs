@@ -95,11 +95,7 @@ proptest! {
         for n in 0..count {
             set.insert(if strings { format!("s{n}") } else { n.to_string() }.as_bytes(), &RULES);
         }
-        let mut state = seed;
-        let mut random = || {
-            state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-            (state ^ state >> 29).wrapping_mul(0x9e37_79b9_7f4a_7c15)
-        };
+        let mut random = Random::new(seed);
         let mut seen = std::collections::HashMap::new();
         for _ in 0..count * 200 {
             let member = set.with_random(&mut random, |member| member.to_vec());
