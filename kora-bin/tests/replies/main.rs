@@ -67,6 +67,8 @@ families! {
     scan
     server
     set
+    set_algebra
+    sets
     slowlog_and_latency
     strings
     strings_of_other_types

@@ -644,6 +644,7 @@ impl Clone for Table {
             due_next: u64::MAX,
             sweep_position: None,
             volatile: None,
+            inside: inside::Bounds::NONE,
         };
         let mut cursor = 0;
         loop {

@@ -5,7 +5,6 @@
 //! whole set is replaced or goes away, it begins again. After [`RESTARTS_MAX`] beginnings it goes through without a pause,
 //! so that it ends whatever others do.
 
-use super::list::ListPosition;
 use super::operation::{Computation, Gathered, Operation, Purpose};
 use super::rules;
 use super::touched::{Edits, Touched, RESTARTS_MAX};
@@ -18,7 +17,7 @@ use crate::limits::SEGMENT_KEYS;
 use crate::reply::Reply;
 use crate::shard::Shard;
 use crate::value::set::{Rules, Set};
-use crate::value::{Collection, Held};
+use crate::value::Held;
 use std::cell::RefCell;
 use std::rc::Rc;
 
@@ -180,17 +179,19 @@ fn operate(
         })));
     }
     computation.advance(&held(keys, view.db, names), usize::MAX);
-    let result = computation.finish();
+    let mut result = computation.finish();
     if let Answer::Members = answer {
-        match &result {
+        reply.set(result.len());
+        match &mut result {
             Gathered::Set(set) => {
-                reply.set(set.len());
                 set.for_each(&mut |member| {
                     member.reply(reply);
                     true
                 });
             }
-            Gathered::List(list) => list.reply_set(reply),
+            Gathered::List(list) => {
+                list.write(usize::MAX, reply);
+            }
             Gathered::Count(_) => unreachable!("members are to be answered"),
         }
     }
@@ -217,7 +218,6 @@ enum Stage {
     Answering {
         result: Gathered,
         cursor: u64,
-        position: ListPosition,
     },
     Done,
 }
@@ -271,7 +271,7 @@ impl Continuation for Sliced {
                 Ok(None) => return false,
                 Ok(Some(result)) if matches!(self.answer, Answer::Members) => {
                     reply.set(result.len());
-                    self.stage = Stage::Answering { result, cursor: 0, position: ListPosition::default() };
+                    self.stage = Stage::Answering { result, cursor: 0 };
                 }
                 Ok(Some(result)) => {
                     self.answer.end(&mut shard.keys, self.view, result, reply);
@@ -279,17 +279,12 @@ impl Continuation for Sliced {
                 }
             }
         }
-        let Stage::Answering { result, cursor, position } = &mut self.stage else {
+        let Stage::Answering { result, cursor } = &mut self.stage else {
             unreachable!("it is not resumed after its end");
         };
-        let more = match result {
-            Gathered::Set(set) => {
-                *cursor = set.scan(*cursor, steps, &mut |member| member.reply(reply));
-                *cursor != 0
-            }
-            Gathered::List(list) => list.visit(position, steps, &mut |member| member.reply(reply)),
-            Gathered::Count(_) => unreachable!("members are to be answered"),
-        };
+        let Gathered::Set(set) = result else { unreachable!("what goes on in slices gathers a set") };
+        *cursor = set.scan(*cursor, steps, &mut |member| member.reply(reply));
+        let more = *cursor != 0;
         if !more {
             std::mem::take(result).discard();
         }

@@ -4,13 +4,11 @@
 //! - [`random`]: SPOP and SRANDMEMBER
 //! - [`listing`]: SMEMBERS and SSCAN
 //! - [`algebra`]: union, intersection and difference; [`operation`] computes them
-//! - [`list`]: members on their way into a reply
 //! - [`touched`]: what happens to sets while a command goes on in slices
 //!
 //! A command over several sets finds all of them on its shard: what is elsewhere has been fetched by the connection's executor.
 
 mod algebra;
-mod list;
 mod listing;
 mod members;
 mod operation;
@@ -213,6 +211,19 @@ pub(crate) const ROWS: &[CommandSpec] = &[
         summary: "Removes members from a set; with the last one the key goes away.",
         syntax: "key member [member ...]",
         run: one_key(members::srem),
+        ..SET
+    },
+    CommandSpec {
+        name: "sscan",
+        arity: -3,
+        flags: Flags::READONLY,
+        keys: &[KeySpec::one(1, READ)],
+        since: "2.8.0",
+        complexity: "O(COUNT) per call, O(N) for a whole iteration over N members",
+        summary: "Iterates over the members of a set, some at a time.",
+        syntax: "key cursor [MATCH pattern] [COUNT count]",
+        tips: ANY_OUTPUT,
+        run: one_key(listing::sscan),
         ..SET
     },
     CommandSpec {

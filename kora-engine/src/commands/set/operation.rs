@@ -9,8 +9,8 @@
 //! member belongs to the result depends on nothing but where it is, so a member that was seen too early is decided anew,
 //! and all that is not yet seen is seen as it will be.
 
-use super::list::MemberList;
 use crate::change::SetForm;
+use crate::commands::long_reply::Elements;
 use crate::value::item::Item;
 use crate::value::set::{Rules, Set};
 use crate::value::{Collection, Held};
@@ -34,7 +34,7 @@ pub(super) enum Gathered {
     /// The members as a set.
     Set(Set),
     /// The members one behind the other: for answering them only.
-    List(MemberList),
+    List(Elements),
     /// Their number.
     Count(usize),
 }
@@ -160,7 +160,7 @@ impl Computation {
         let (is_long, distinct) = (steps > STEPS_AT_ONCE, walks.len() == 1);
         let gathered = match purpose {
             Purpose::Store => Gathered::Set(empty_result(operation, sets)),
-            Purpose::Answer if distinct && !is_long => Gathered::List(MemberList::default()),
+            Purpose::Answer if distinct && !is_long => Gathered::List(Elements::default()),
             Purpose::Count(_) if distinct && !is_long => Gathered::Count(0),
             Purpose::Answer | Purpose::Count(_) => Gathered::Set(Set::of_ints()),
         };
