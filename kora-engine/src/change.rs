@@ -189,6 +189,8 @@ impl<'a> Change<'a> {
             | Change::SetRange { db, key, .. }
             | Change::SetEdit { db, key, .. }
             | Change::HashEdit { db, key, .. }
+            | Change::Splice { db, key, .. }
+            | Change::ZsetEdit { db, key, .. }
             | Change::ListEdit { db, key, .. }
             | Change::Expire { db, key, .. }
             | Change::Delete { db, key, .. } => Some((db, key)),

@@ -31,8 +31,8 @@
 
 mod hash;
 mod list;
-mod zset;
 mod set;
+mod zset;
 
 use kora_engine::change::{Change, ChangeValue, DeleteReason};
 use kora_engine::value::Type;

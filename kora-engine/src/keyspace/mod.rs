@@ -14,8 +14,8 @@ use crate::table::{
 };
 use crate::value::hash::Hash;
 use crate::value::list::List;
-use crate::value::zset::Zset;
 use crate::value::set::{Rules, Set};
+use crate::value::zset::Zset;
 use crate::value::{Collection, Held, Object};
 
 mod access;
@@ -23,9 +23,9 @@ mod editor;
 mod evict;
 mod hash;
 mod list;
+mod set;
 mod string;
 mod zset;
-mod set;
 
 pub use access::LfuRules;
 pub use editor::Editor;
