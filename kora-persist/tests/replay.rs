@@ -51,6 +51,22 @@ const TEMPLATES: &[&str] = &[
     "sunionstore K K K",
     "sinterstore K K K",
     "sdiffstore K K K",
+    "hset K M V",
+    "hset K M V M V M V",
+    "hsetnx K M V",
+    "hdel K M M",
+    "hincrby K M N",
+    "hincrbyfloat K M F",
+    "hexpire K 1 fields 2 M M",
+    "hpexpire K 700 xx fields 2 M M",
+    "hexpire K 0 fields 1 M",
+    "hpersist K fields 2 M M",
+    "hgetex K px 900 fields 2 M M",
+    "hgetdel K fields 1 M",
+    "hsetex K fnx px 1500 fields 1 M V",
+    "hsetex K keepttl fields 2 M V M V",
+    "hlen K",
+    "hrandfield K 3",
 ];
 
 #[derive(Clone, Default)]

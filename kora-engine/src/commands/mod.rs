@@ -12,7 +12,6 @@ mod hash;
 mod hyperloglog;
 pub mod lcs;
 mod list;
-#[allow(dead_code)] // until the families that use it have landed
 pub(crate) mod long_reply;
 mod object;
 pub(crate) mod scan;

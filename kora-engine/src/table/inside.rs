@@ -110,3 +110,158 @@ impl Table {
         later
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::small_table;
+    use super::*;
+    use crate::limits::EncodingLimits;
+    use crate::table::NewValue;
+    use crate::value::hash::{FieldExpiry, Hash};
+    use crate::value::item::Item;
+    use crate::value::Collection;
+    use proptest::prelude::*;
+    use std::collections::{BTreeMap, BTreeSet};
+
+    #[derive(Debug, Clone)]
+    enum Step {
+        /// A hash with fields that expire at these times.
+        Hash(u16, Vec<u64>),
+        String(u16),
+        Remove(u16),
+        Rename(u16, u16),
+        /// Another field.
+        Edit(u16, u64),
+        ExpireKey(u16, u64),
+        Sweep(u64),
+        TakeAll,
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        let id = 0..1500u16;
+        let time = || 0..1000u64;
+        prop_oneof![
+            40 => (id.clone(), proptest::collection::vec(time(), 0..4)).prop_map(|(id, times)| Step::Hash(id, times)),
+            40 => id.clone().prop_map(Step::String),
+            30 => id.clone().prop_map(Step::Remove),
+            10 => (id.clone(), id.clone()).prop_map(|(from, to)| Step::Rename(from, to)),
+            20 => (id.clone(), time()).prop_map(|(id, time)| Step::Edit(id, time)),
+            10 => (id, time()).prop_map(|(id, time)| Step::ExpireKey(id, time)),
+            5 => time().prop_map(Step::Sweep),
+            1 => Just(Step::TakeAll),
+        ]
+    }
+
+    fn name(id: u16) -> Vec<u8> {
+        format!("key:{id}").into_bytes()
+    }
+
+    fn add(hash: &mut Hash, time: u64) {
+        let field = time.to_string();
+        let expiry = FieldExpiry::At(time);
+        hash.set(field.as_bytes(), Item::Int(1), expiry, &EncodingLimits::default(), 0);
+    }
+
+    /// Calls `f` with the hash at a key, if there is one, as an editor does.
+    fn edit(table: &mut Table, key: &[u8], f: impl FnOnce(&mut Hash)) -> bool {
+        let hash = table.hash(key);
+        let Some(mut entry) = table.get_mut(hash, key) else { return false };
+        // SAFETY: the value is put back below, before anything else looks at the entry.
+        let Some(mut value) = (unsafe { entry.take_collection::<Hash>() }) else { return false };
+        f(&mut value);
+        // SAFETY: it was taken from this entry.
+        unsafe { entry.put_back(value) };
+        true
+    }
+
+    proptest! {
+           #![proptest_config(ProptestConfig { cases: 100, failure_persistence: None, ..ProptestConfig::default() })]
+
+           #[test]
+           fn a_sweep_finds_every_collection_with_something_due(
+               steps in proptest::collection::vec(step(), 1..1500),
+               budget in 1..5usize,
+               keys_max in 1..40usize,
+           ) {
+               let mut table = small_table();
+               let mut model: BTreeMap<Vec<u8>, BTreeSet<u64>> = BTreeMap::new();
+               for step in steps {
+                   match step {
+                       Step::Hash(id, times) => {
+                           let key = name(id);
+                           let mut value = Hash::new(0);
+                           add(&mut value, u64::MAX >> 20);
+                           times.iter().for_each(|&time| add(&mut value, time));
+                           table.insert_object(table.hash(&key), &key, value.into_object(), None, 0);
+                           model.insert(key, times.into_iter().collect());
+                       }
+                       Step::String(id) => {
+                           let key = name(id);
+                           table.insert(table.hash(&key), &key, NewValue::Int(1), None, 0);
+                           model.remove(&key);
+                       }
+                       Step::Remove(id) => {
+                           let key = name(id);
+                           table.remove(table.hash(&key), &key);
+                           model.remove(&key);
+                       }
+                       Step::Rename(from, to) => {
+                           let (from, to) = (name(from), name(to));
+                           if let Some(owned) = table.take(table.hash(&from), &from) {
+                               table.insert_owned(table.hash(&to), &to, owned);
+                               let times = model.remove(&from);
+                               model.remove(&to);
+                               model.extend(times.map(|times| (to, times)));
+                           }
+                       }
+                       Step::Edit(id, time) => {
+                           let key = name(id);
+                           if edit(&mut table, &key, |hash| add(hash, time)) {
+                               model.get_mut(&key).unwrap().insert(time);
+                           }
+                       }
+                       Step::ExpireKey(id, time) => {
+                           let key = name(id);
+                           let hash = table.hash(&key);
+                           if let Some(mut entry) = table.get_mut(hash, &key) {
+                               entry.set_expire_at(Some(time));
+                           }
+                       }
+                       Step::Sweep(now) => {
+                           let mut expected = BTreeSet::new();
+                           for (key, times) in &mut model {
+                               let before = times.len();
+                               times.retain(|&time| time >= now);
+                               if times.len() < before {
+                                   expected.insert(key.clone());
+                               }
+                           }
+                           let mut found = BTreeSet::new();
+                           loop {
+                               let (mut left, mut keys) = (budget, Vec::new());
+                               let more = table.due_inside(now, &mut left, keys_max, &mut keys);
+                               for key in &keys {
+                                   let edited = edit(&mut table, key, |hash| {
+    hash.reclaim(now, 1, &mut |_| {});
+    });
+    prop_assert!(edited);
+                                   found.insert(key.to_vec());
+                               }
+                               if !more {
+                                   break;
+                               }
+                           }
+                           prop_assert_eq!(found, expected);
+                           table.check();
+                       }
+                       Step::TakeAll => {
+                           table.take_all();
+                           model.clear();
+                           prop_assert!(!table.may_expire_inside());
+                       }
+                   }
+               }
+               table.check();
+           }
+       }
+}

@@ -14,7 +14,7 @@ const SMALL_TOP: usize = 32;
 const CASES: u32 = if cfg!(miri) { 3 } else { 160 };
 const STEPS: usize = if cfg!(miri) { 60 } else { 1500 };
 
-fn small_table() -> Table {
+pub(super) fn small_table() -> Table {
     Table::with_top_words(42, SMALL_TOP)
 }
 
@@ -360,7 +360,7 @@ proptest! {
             let mut visited = 0;
             cursor = table.scan(cursor, count, &mut |entry| {
                 visited += 1;
-                seen.insert(entry.key().to_vec());
+                assert!(seen.insert(entry.key().to_vec()), "a key has one place");
             });
             calls += 1;
             // A 16-bit tag below the prefix is shared by few of these keys.
