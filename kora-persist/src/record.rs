@@ -391,7 +391,7 @@ pub(crate) mod tests {
                 DELETE => tag >> 4 <= 3,
                 LIST_EDIT => tag >> 4 & 7 <= 2 || tag >> 4 <= 4,
                 APPEND | SET_RANGE | FLUSH_DB | SWAP_DB | SPLICE => tag >> 4 == 0,
-                ZSET_EDIT => tag >> 4 <= 2,
+                SET_EDIT | ZSET_EDIT => tag >> 4 <= 2,
                 hash::HASH_EDIT => hash::flags_are_known(tag),
                 _ => false,
             };
