@@ -11,6 +11,7 @@ use crate::ceiling::CeilingArgs;
 use crate::compare::CompareArgs;
 use crate::load::args::LoadArgs;
 use crate::responder::{Behaviour, Responder};
+use crate::stalls::StallsArgs;
 use crate::Error;
 
 #[derive(Parser)]
@@ -24,6 +25,7 @@ struct Cli {
 enum Command {
     Load(Box<LoadArgs>),
     Compare(Box<CompareArgs>),
+    Stalls(Box<StallsArgs>),
     Ceiling(CeilingArgs),
     /// Answer SET and GET on a port of 127.0.0.1 without doing anything, until it is ended.
     Respond {
@@ -41,6 +43,7 @@ pub fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Load(args) => args.run(),
         Command::Compare(args) => args.run(),
+        Command::Stalls(args) => args.run(),
         Command::Ceiling(args) => args.run(),
         Command::Respond { port, value_size } => respond(port, value_size),
     };

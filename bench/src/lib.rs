@@ -5,6 +5,7 @@
 //! | [`cli`] | the commands and their exit codes |
 //! | [`load`] | one measured run: configuration, worker threads, report |
 //! | `compare` | servers in alternation, scenarios, medians, table, chart |
+//! | `stalls` | how long another client waits while one command works on something large |
 //! | [`responder`] | a server that does nothing but answer: the generator's own ceiling, and the tests' peer |
 //!
 //! A run is one call:
@@ -34,6 +35,7 @@ pub mod load;
 mod reply;
 pub mod responder;
 mod slot;
+mod stalls;
 mod sys;
 mod zipf;
 

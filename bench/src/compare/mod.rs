@@ -19,8 +19,8 @@ mod figures;
 mod measure;
 mod results;
 mod scenario;
-mod server;
-mod subject;
+pub(crate) mod server;
+pub(crate) mod subject;
 
 /// Compare Kora with its peers, in alternation, on pinned cores.
 #[derive(clap::Args, Debug)]
