@@ -111,6 +111,21 @@ fn a_write_finds_no_field_that_is_past_its_time() {
 }
 
 #[test]
+fn a_hash_whose_fields_have_all_expired_is_another_one_when_it_is_set_again() {
+    for mut shard in both() {
+        run(&mut shard, "HSET h a 1");
+        run(&mut shard, "EXPIRE h 1000");
+        run(&mut shard, "HPEXPIRE h 5 FIELDS 1 a");
+        assert_eq!(run_at(&mut shard, NOW + 6, "HSET h a 2"), int(1));
+        assert_eq!(run_at(&mut shard, NOW + 6, "TTL h"), int(-1));
+        assert_eq!(run_at(&mut shard, NOW + 6, "HGETALL h"), Value::Map(vec![bulk("a"), bulk("2")]));
+        run(&mut shard, "HPEXPIRE h 5 FIELDS 1 a");
+        assert_eq!(run_at(&mut shard, NOW + 6, "HDEL h a"), int(0));
+        assert_eq!(run_at(&mut shard, NOW + 6, "EXISTS h"), int(0));
+    }
+}
+
+#[test]
 fn the_background_reclaims_fields_and_each_is_a_change() {
     for mut shard in both() {
         run(&mut shard, "HSET h a 1 b 2 c 3");

@@ -89,6 +89,25 @@ impl<'k, T: Collection> Editor<'k, T> {
         self.unknown
     }
 
+    /// The key goes away, as nothing is left in it, and comes back as if the command had found none: empty and without an expiry.
+    pub(super) fn renew(&mut self) {
+        assert!(self.value.is_empty());
+        let entry = self.entry.as_mut().expect("it is there until the editor is dropped");
+        let empty = T::new(self.beside.seed);
+        // SAFETY: the value was taken from this entry, and the one in its place is taken next.
+        self.value = unsafe {
+            drop(ManuallyDrop::take(&mut self.value));
+            entry.put_back(empty);
+            entry.set_expire_at(None);
+            ManuallyDrop::new(entry.take_collection::<T>().expect("just put back"))
+        };
+        if !self.unknown {
+            let reason = DeleteReason::Emptied;
+            self.beside.changes.emit(Change::Delete { db: self.db, key: self.key, reason });
+        }
+        self.unknown = true;
+    }
+
     /// When the key expires.
     pub fn expire_at(&self) -> Option<UnixMs> {
         // The expiry does not lie in the word that is stale.

@@ -55,6 +55,7 @@ impl Editor<'_, Hash> {
         {
             self.stats().expired_fields += 1;
             self.remove_because(field, DeleteReason::Expired);
+            self.renew_if_empty();
         }
     }
 
@@ -72,7 +73,15 @@ impl Editor<'_, Hash> {
             changes.emit(Change::HashEdit { db, key, edit });
         });
         self.stats().expired_fields += count;
+        self.renew_if_empty();
         done
+    }
+
+    /// A hash without fields is gone, even if the command goes on to set some.
+    fn renew_if_empty(&mut self) {
+        if self.is_empty() {
+            self.renew();
+        }
     }
 
     /// Readies the hash for fields that expire. It holds the same as before: no change.
