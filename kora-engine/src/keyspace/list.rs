@@ -53,8 +53,11 @@ impl Editor<'_, List> {
         list.before_growing(text.len(), 1, Fill::new(fill));
         list.push(to, &text);
         list.after_shrinking(Fill::new(fill));
-        self.edited(ListEdit::Pop { end: from, count: 1 });
-        self.edited(ListEdit::Push { end: to, element: &text });
+        let pop = ListEdit::Pop { end: from, count: 1 };
+        let push = ListEdit::Push { end: to, element: &text };
+        // Told in an order in which the list is never empty: a key that goes away in a replay loses its expiry.
+        let edits = if self.len() == 1 { [push, pop] } else { [pop, push] };
+        edits.into_iter().for_each(|edit| self.edited(edit));
     }
 
     /// Puts an element before or after the first one that is equal to `pivot`; false when there is none.
