@@ -1,27 +1,174 @@
-//! The stream as a value.
+//! The stream as a value: entries ordered by id, appended at one end, and consumer groups that read them.
+//!
+//! ```text
+//! Stream -> Body   counters and ids
+//!           blocks    directory: first id -> block, a run of entries in one buffer
+//!           groups    name -> group: position, pending entries, consumers
+//! ```
+//!
+//! Entries lie in blocks of about a hundred ([`block`]), blocks in a tree ([`directory`]): an id is found in O(log n), appending
+//! and trimming touch the first or the last block only. A block ends where Redis's listpack would end, so that trimming by
+//! whole blocks (`XTRIM ~`) leaves what Redis leaves. Good at: memory, appending, reading ranges. Bad at: an entry in the middle of a
+//! block costs a walk over the ones before it, and deleted entries keep their bytes until their whole block is gone, as in
+//! Redis.
+
+mod block;
+mod codec;
+mod directory;
+mod entries;
+mod group;
+mod id;
+mod lag;
+mod listpack;
+mod nodes;
+#[cfg(test)]
+mod tests;
+mod trim;
+mod varint;
+
+pub use block::{Entry, Pairs};
+pub use directory::{NodeLimits, LISTPACK_BYTES_MAX};
+pub use entries::{Backwards, Entries};
+pub use group::{Consumer, ConsumerNumber, Group, Pending};
+pub use id::StreamId;
+pub use trim::{Threshold, Trimmed};
+
+use std::collections::BTreeMap;
+use std::ops::Deref;
 
 use super::forms::forms;
 use super::{Collection, Object, Type};
+use block::Cursor;
+use directory::Directory;
 
 forms! {
     /// A stream.
     #[derive(Clone)]
     pub enum Stream {
-        /// Its elements.
-        Elements(Box<Vec<Box<[u8]>>>) = 0,
+        /// The only form there is.
+        Body(Box<Body>) = 0,
+    }
+}
+
+/// What a stream consists of.
+#[derive(Clone, Default)]
+pub struct Body {
+    /// Entries that are not deleted.
+    len: u64,
+    /// Id of the first of them; 0-0 when there is none.
+    first: StreamId,
+    /// The greatest id that was given to an entry, or set by XSETID.
+    last: StreamId,
+    /// The greatest id of an entry that was deleted by itself, not by trimming.
+    max_deleted: StreamId,
+    /// Entries ever added.
+    added: u64,
+    blocks: Directory,
+    /// The first block's key and a place in it before which all entries are deleted: trimming one entry after the other does not
+    /// walk over the trimmed ones again and again.
+    front: Option<(StreamId, Cursor)>,
+    groups: BTreeMap<Box<[u8]>, Group>,
+}
+
+impl Body {
+    /// Id of the first entry; 0-0 when there is none.
+    pub fn first_id(&self) -> StreamId {
+        self.first
+    }
+
+    /// The greatest id that was given to an entry, or set by XSETID.
+    pub fn last_id(&self) -> StreamId {
+        self.last
+    }
+
+    /// The greatest id of an entry that was deleted by itself, not by trimming.
+    pub fn max_deleted_id(&self) -> StreamId {
+        self.max_deleted
+    }
+
+    /// Entries ever added.
+    pub fn entries_added(&self) -> u64 {
+        self.added
+    }
+
+    /// Number of blocks.
+    pub fn blocks_len(&self) -> usize {
+        self.blocks.len()
+    }
+
+    /// Number of consumer groups.
+    pub fn groups_len(&self) -> usize {
+        self.groups.len()
+    }
+
+    /// The consumer groups with their names, in the order of these.
+    pub fn groups(&self) -> impl Iterator<Item = (&[u8], &Group)> {
+        self.groups.iter().map(|(name, group)| (&name[..], group))
+    }
+
+    /// The consumer group of this name.
+    pub fn group(&self, name: &[u8]) -> Option<&Group> {
+        self.groups.get(name)
+    }
+
+    pub(crate) fn group_mut(&mut self, name: &[u8]) -> Option<&mut Group> {
+        self.groups.get_mut(name)
+    }
+
+    /// Makes a consumer group; false when there is one of this name.
+    pub(crate) fn create_group(&mut self, name: &[u8], last: StreamId, entries_read: Option<i64>) -> bool {
+        if self.groups.contains_key(name) {
+            return false;
+        }
+        self.groups.insert(name.into(), Group::new(last, entries_read)).is_none()
+    }
+
+    /// Takes a consumer group out, as a stream without entries that can be freed in slices.
+    pub(crate) fn remove_group(&mut self, name: &[u8]) -> Option<Stream> {
+        let (name, group) = self.groups.remove_entry(name)?;
+        let groups = BTreeMap::from([(name, group)]);
+        Some(Stream::Body(Box::new(Body { groups, ..Body::default() })))
+    }
+
+    /// Sets what XSETID sets.
+    pub(crate) fn set_ids(&mut self, last: StreamId, added: u64, max_deleted: StreamId) {
+        (self.last, self.added, self.max_deleted) = (last, added, max_deleted);
+    }
+
+    /// Whether a consumer group may still want this entry: it has not been delivered to it, or not been acknowledged.
+    pub fn is_referenced(&self, id: StreamId) -> bool {
+        self.groups.values().any(|group| group.last < id || group.pending.contains_key(&id))
+    }
+}
+
+impl Stream {
+    pub(crate) fn body_mut(&mut self) -> &mut Body {
+        let Stream::Body(body) = self;
+        body
+    }
+}
+
+impl Deref for Stream {
+    type Target = Body;
+
+    #[inline]
+    fn deref(&self) -> &Body {
+        let Stream::Body(body) = self;
+        body
     }
 }
 
 impl Collection for Stream {
     const TYPE: Type = Type::Stream;
+    const KEEP_EMPTY: bool = true;
 
     fn new(_seed: u64) -> Stream {
-        Stream::Elements(Box::default())
+        Stream::Body(Box::default())
     }
 
     fn len(&self) -> usize {
-        let Stream::Elements(elements) = self;
-        elements.len()
+        let Stream::Body(body) = self;
+        body.len as usize
     }
 
     fn encoding(&self) -> &'static str {
@@ -29,36 +176,44 @@ impl Collection for Stream {
     }
 
     fn memory(&self) -> usize {
-        let Stream::Elements(elements) = self;
-        elements.iter().map(|element| element.len() + size_of::<Box<[u8]>>()).sum()
+        let groups: usize = self.groups.iter().map(|(name, group)| name.len() + size_of::<Group>() + group.memory()).sum();
+        size_of::<Body>() + self.blocks.memory() + groups
     }
 
     fn free_some(&mut self, elements: usize) -> bool {
-        let Stream::Elements(all) = self;
-        all.truncate(all.len().saturating_sub(elements));
-        all.is_empty()
+        self.body_mut().free_some(elements)
     }
 
     fn encode(&self, out: &mut Vec<u8>) {
-        let Stream::Elements(elements) = self;
-        for element in elements.iter() {
-            out.extend_from_slice(&(element.len() as u32).to_le_bytes());
-            out.extend_from_slice(element);
-        }
+        codec::encode(self, out);
     }
 
-    fn decode(mut input: &[u8], _seed: u64) -> Option<Stream> {
-        let mut elements = Vec::new();
-        while !input.is_empty() {
-            let (len, rest) = input.split_at_checked(4)?;
-            let (element, rest) = rest.split_at_checked(u32::from_le_bytes(len.try_into().ok()?) as usize)?;
-            elements.push(element.into());
-            input = rest;
-        }
-        Some(Stream::Elements(Box::new(elements)))
+    fn decode(input: &[u8], _seed: u64) -> Option<Stream> {
+        codec::decode(input).map(|body| Stream::Body(Box::new(body)))
     }
 
     fn into_object(self) -> Object {
         Object::Stream(self)
+    }
+}
+
+impl Body {
+    /// Frees about this many entries and pending entries; true when nothing is left.
+    fn free_some(&mut self, elements: usize) -> bool {
+        let mut left = elements;
+        while left > 0 {
+            let Some(block) = self.blocks.remove_first() else { break };
+            left = left.saturating_sub((block.live() + block.dead()) as usize);
+        }
+        while left > 0 {
+            let Some(mut group) = self.groups.first_entry() else { break };
+            // Both of its trees count an entry.
+            let pending = 2 * group.get().pending_len();
+            if group.get_mut().free_some(left) {
+                group.remove();
+            }
+            left = left.saturating_sub(pending.max(1));
+        }
+        self.blocks.len() == 0 && self.groups.is_empty()
     }
 }
