@@ -30,6 +30,10 @@ mod zset;
 
 pub use zset::{Score, ZsetEdit};
 
+mod stream;
+
+pub use stream::{EntryFields, StreamEdit};
+
 /// Milliseconds since the Unix epoch.
 pub type UnixMs = u64;
 
@@ -166,6 +170,15 @@ pub enum Change<'a> {
         /// What.
         edit: ZsetEdit<'a>,
     },
+    /// A stream, or one of its consumer groups, changed; a missing key is an empty one.
+    StreamEdit {
+        /// Database index.
+        db: u16,
+        /// The key.
+        key: &'a [u8],
+        /// What was done.
+        edit: StreamEdit<'a>,
+    },
     /// Every key of the database is gone (on this shard; FLUSHALL makes one of these per database).
     FlushDb {
         /// Database index.
@@ -191,6 +204,7 @@ impl<'a> Change<'a> {
             | Change::HashEdit { db, key, .. }
             | Change::Splice { db, key, .. }
             | Change::ZsetEdit { db, key, .. }
+            | Change::StreamEdit { db, key, .. }
             | Change::ListEdit { db, key, .. }
             | Change::Expire { db, key, .. }
             | Change::Delete { db, key, .. } => Some((db, key)),

@@ -16,6 +16,7 @@
 //! HashEdit   11                       see [`hash`]
 //! ListEdit   8     edit: bits 4-7     db  key  see `list`
 //! Splice     14                       db  key  offset  removed  bytes
+//! StreamEdit 12                       db  key  see `stream`
 //! ZsetEdit  10     edit: bits 4-5     db  key  see `zset`
 //! SetEdit    9     see [`set`]         db  key  see there
 //! ```
@@ -32,6 +33,7 @@
 mod hash;
 mod list;
 mod set;
+mod stream;
 mod zset;
 
 use kora_engine::change::{Change, ChangeValue, DeleteReason};
@@ -51,6 +53,7 @@ const FLUSH_DB: u8 = 6;
 const SWAP_DB: u8 = 7;
 const LIST_EDIT: u8 = 8;
 const SPLICE: u8 = 14;
+const STREAM_EDIT: u8 = 12;
 const ZSET_EDIT: u8 = 10;
 const SET_EDIT: u8 = 9;
 
@@ -131,6 +134,10 @@ pub fn encode(change: &Change<'_>, out: &mut Vec<u8>) {
             out.push(SWAP_DB);
             varint::encode(u64::from(a), out);
             varint::encode(u64::from(b), out);
+        }
+        Change::StreamEdit { db, key, edit } => {
+            put_head(STREAM_EDIT, db, key, out);
+            stream::encode(&edit, out);
         }
         Change::ZsetEdit { db, key, edit } => zset::encode(db, key, edit, out),
     }
@@ -224,6 +231,11 @@ pub fn decode(input: &[u8]) -> Result<(Change<'_>, usize), DecodeError> {
         }
         FLUSH_DB if flags == 0 => Change::FlushDb { db: reader.db()? },
         SWAP_DB if flags == 0 => Change::SwapDb { a: reader.db()?, b: reader.db()? },
+        STREAM_EDIT if flags == 0 => Change::StreamEdit {
+            db: reader.db()?,
+            key: reader.bytes("key length")?,
+            edit: stream::decode(&mut reader)?,
+        },
         ZSET_EDIT if zset::is_known(flags) => zset::decode(flags, &mut reader)?,
         _ => return refused,
     };
@@ -390,7 +402,7 @@ pub(crate) mod tests {
                 EXPIRE => tag & 0xd0 == 0,
                 DELETE => tag >> 4 <= 3,
                 LIST_EDIT => tag >> 4 & 7 <= 2 || tag >> 4 <= 4,
-                APPEND | SET_RANGE | FLUSH_DB | SWAP_DB | SPLICE => tag >> 4 == 0,
+                APPEND | SET_RANGE | FLUSH_DB | SWAP_DB | SPLICE | STREAM_EDIT => tag >> 4 == 0,
                 SET_EDIT | ZSET_EDIT => tag >> 4 <= 2,
                 hash::HASH_EDIT => hash::flags_are_known(tag),
                 _ => false,

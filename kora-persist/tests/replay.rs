@@ -1,6 +1,7 @@
 //! The changes of random commands, as bytes, replayed onto an empty shard, give the same data.
 //!
-//! Each command is a template; capitals are slots: K a key, M a member or field, V a value, N an integer, F a float.
+//! Each command is a template; capitals are slots: K a key, M a member or field, V a value, N an integer, F a float, I the id of
+//! a stream's entry, G a group, C a consumer.
 
 use kora_engine::change::{Change, ChangeSink};
 use kora_engine::command::{registry, Run};
@@ -41,6 +42,35 @@ const TEMPLATES: &[&str] = &[
     "lmove K K left right",
     "rpoplpush K K",
     "lmpop 2 K K right count 2",
+    "xadd K * M V",
+    "xadd K * M V M V",
+    "xadd K 5-* M V",
+    "xadd K maxlen = 3 * M V",
+    "xadd K maxlen ~ 2 * M V",
+    "xtrim K maxlen 2",
+    "xtrim K minid 1700000000500",
+    "xdel K I I",
+    "xdelex K delref ids 1 I",
+    "xdelex K acked ids 1 I",
+    "xsetid K I",
+    "xsetid K 1800000000000-0 entriesadded 100 maxdeletedid 5-1",
+    "xgroup create K G I mkstream",
+    "xgroup create K G 0",
+    "xgroup setid K G I",
+    "xgroup setid K G $ entriesread 3",
+    "xgroup destroy K G",
+    "xgroup createconsumer K G C",
+    "xgroup delconsumer K G C",
+    "xreadgroup group G C streams K >",
+    "xreadgroup group G C count 2 streams K >",
+    "xreadgroup group G C noack streams K >",
+    "xreadgroup group G C streams K 0",
+    "xack K G I I",
+    "xackdel K G ids 1 I",
+    "xackdel K G acked ids 1 I",
+    "xclaim K G C 0 I I force",
+    "xclaim K G C 100 I retrycount 5 justid lastid I",
+    "xautoclaim K G C 10 0 count 2",
     "sadd K M",
     "sadd K M M M",
     "sadd K N N",
@@ -163,6 +193,9 @@ fn filled(template: &str, picks: &[u16]) -> String {
                 "e",
             ]),
             "V" => pick(&["1", "value", "3.5", "-70000", "9223372036854775807", "x"]),
+            "I" => pick(&["5-1", "5-2", "5-3", "1700000000000-0", "1700000000000-1", "1700000001000-0"]),
+            "G" => pick(&["g1", "g2"]),
+            "C" => pick(&["c1", "c2"]),
             "N" => pick(&["1", "-1", "2", "5", "0", "100", "-3"]),
             "F" => pick(&["1", "-2.5", "0.1", "1e3"]),
             word => word.to_owned(),

@@ -17,12 +17,14 @@ mod object;
 pub(crate) mod scan;
 mod server;
 mod set;
+mod stream;
 mod string;
 mod zset;
 
 /// The rows of every family.
 pub(crate) const FAMILIES: &[&[CommandSpec]] = &[
     string::ROWS,
+    stream::ROWS,
     list::ROWS,
     bitmap::ROWS,
     hyperloglog::ROWS,

@@ -15,6 +15,7 @@ use crate::table::{
 use crate::value::hash::Hash;
 use crate::value::list::List;
 use crate::value::set::{Rules, Set};
+use crate::value::stream::Stream;
 use crate::value::zset::Zset;
 use crate::value::{Collection, Held, Object};
 
@@ -24,6 +25,7 @@ mod evict;
 mod hash;
 mod list;
 mod set;
+mod stream;
 mod string;
 mod zset;
 
@@ -666,6 +668,10 @@ impl Keyspace {
             Change::Expire { db, key, expire_at } => {
                 let key = self.key(key);
                 self.set_expiry(view(db), &key, expire_at);
+            }
+            Change::StreamEdit { db, key, edit } => {
+                let key = self.key(key);
+                self.edit_or_create::<Stream>(view(db), &key).map_err(|_| Malformed)?.replay(edit)?;
             }
             Change::ZsetEdit { db, key, edit } => {
                 let (key, seed) = (self.key(key), self.seed);

@@ -19,7 +19,7 @@ thread_local! {
 
 /// Drops an object, now or later.
 pub(crate) fn discard(object: Object) {
-    if object.elements() <= FREE_AT_ONCE_MAX {
+    if object.weight() <= FREE_AT_ONCE_MAX {
         return;
     }
     let mut object = Some(object);

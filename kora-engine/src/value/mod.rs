@@ -76,6 +76,11 @@ pub trait Collection: forms::InWord + Clone + Send + 'static {
         self.len() == 0
     }
 
+    /// How much there is to free, in elements: more than [`Collection::len`] when it holds other things besides.
+    fn weight(&self) -> usize {
+        self.len()
+    }
+
     /// Redis's name of its form.
     fn encoding(&self) -> &'static str;
 

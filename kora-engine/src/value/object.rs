@@ -58,6 +58,11 @@ impl Object {
         each!(self, collection => collection.len())
     }
 
+    /// How much there is to free, in elements.
+    pub(crate) fn weight(&self) -> usize {
+        each!(self, collection => collection.weight())
+    }
+
     /// Redis's name of its form.
     pub fn encoding(&self) -> &'static str {
         each!(self, collection => collection.encoding())

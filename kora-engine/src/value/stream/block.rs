@@ -129,7 +129,13 @@ impl Block {
 
     /// Appends an entry of these fields and values; `previous` is the id of the last entry, none for the first. Returns the
     /// bytes that Redis's listpack would grow by. The first entry of a block has its master fields.
-    pub(super) fn append(&mut self, previous: Option<StreamId>, id: StreamId, first: StreamId, pairs: &[&[u8]]) -> u64 {
+    pub(super) fn append(
+        &mut self,
+        previous: Option<StreamId>,
+        id: StreamId,
+        first: StreamId,
+        pairs: &[&[u8]],
+    ) -> u64 {
         let same = previous.is_none() || self.has_fields(pairs);
         self.put_id(previous, id, if same { SAME_FIELDS } else { 0 });
         let fields = pairs.len() as i64 / 2;
@@ -239,9 +245,9 @@ impl Block {
         &self.bytes
     }
 
-    /// A block of bytes that may come from anywhere, with the id of its last entry. None when they are not the content of a block
-    /// with an entry.
-    pub(super) fn from_bytes(bytes: &[u8], first: StreamId) -> Option<(Block, StreamId)> {
+    /// A block of bytes that may come from anywhere, with the id of its last entry that is not deleted. None when they are not
+    /// the content of a block with an entry.
+    pub(super) fn from_bytes(bytes: &[u8], first: StreamId) -> Option<(Block, Option<StreamId>)> {
         let items = |mut at: usize, count: usize| {
             for _ in 0..count {
                 let (item, next) = Item::try_decode(bytes, at)?;
@@ -252,11 +258,14 @@ impl Block {
         let count_at = |at: usize| {
             let (count, next) = varint::get(bytes, at)?;
             // Each takes a byte at least.
-            usize::try_from(count).ok().filter(|count| (1..=bytes.len()).contains(count)).map(|count| (count, next))
+            usize::try_from(count)
+                .ok()
+                .filter(|count| (1..=bytes.len()).contains(count))
+                .map(|count| (count, next))
         };
         let (count, master) = count_at(0)?;
         let mut at = items(master, count)?;
-        let (mut live, mut dead, mut last) = (0u32, 0u32, None);
+        let (mut live, mut dead, mut last, mut last_live) = (0u32, 0u32, None, None);
         while at < bytes.len() {
             let head = bytes[at];
             let (id, next) = read_id(bytes, at, last.unwrap_or(first))?;
@@ -270,10 +279,15 @@ impl Block {
                 items(next, own.checked_mul(2)?)?
             };
             last = Some(id);
-            let counter = if head & DELETED == 0 { &mut live } else { &mut dead };
+            let counter = if head & DELETED == 0 {
+                last_live = last;
+                &mut live
+            } else {
+                &mut dead
+            };
             *counter = counter.checked_add(1)?;
         }
-        Some((Block { bytes: Buffer::from(bytes), live, dead }, last?))
+        last.map(|_| (Block { bytes: Buffer::from(bytes), live, dead }, last_live))
     }
 }
 

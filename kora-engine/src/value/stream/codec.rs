@@ -49,14 +49,15 @@ pub(super) fn decode(input: &[u8]) -> Option<Body> {
     let mut reader = Reader { input, at: 0 };
     let (last, max_deleted, added) = (reader.id()?, reader.id()?, reader.number()?);
     let mut stream = Body { last, max_deleted, added, ..Body::default() };
-    let mut upto: Option<StreamId> = None;
+    let mut before: Option<StreamId> = None;
     for _ in 0..reader.number()? {
         let first = reader.id()?;
-        let (block, last_of_block) = Block::from_bytes(reader.bytes()?, first)?;
-        if upto.is_some_and(|upto| first <= upto) || last_of_block > last {
+        let (block, last_live) = Block::from_bytes(reader.bytes()?, first)?;
+        if before.is_some_and(|before| first <= before) {
             return None;
         }
-        upto = Some(last_of_block);
+        // Deleted entries at the end of a block can have greater ids than the next block.
+        before = last_live.or(Some(first));
         stream.len += u64::from(block.live());
         stream.blocks.push(first, block);
     }
@@ -68,7 +69,7 @@ pub(super) fn decode(input: &[u8]) -> Option<Body> {
         }
     }
     stream.find_first();
-    (reader.at == input.len()).then_some(stream)
+    (reader.at == input.len() && stream.can_end_at(last)).then_some(stream)
 }
 
 fn put_id(id: StreamId, out: &mut Vec<u8>) {

@@ -59,7 +59,8 @@ pub(super) struct Directory {
 }
 
 /// Blocks with their first ids, forwards or backwards.
-pub(super) type Blocks<'a> = std::iter::Chain<btree_map::Range<'a, StreamId, Block>, std::option::IntoIter<(&'a StreamId, &'a Block)>>;
+pub(super) type Blocks<'a> =
+    std::iter::Chain<btree_map::Range<'a, StreamId, Block>, std::option::IntoIter<(&'a StreamId, &'a Block)>>;
 
 impl Directory {
     /// Number of blocks.
@@ -72,9 +73,15 @@ impl Directory {
         self.tail.as_ref().is_none_or(|tail| tail.is_full(bytes, limits))
     }
 
-    /// Appends an entry, in a new block or in the last one, which there is then.
+    /// The first id of the last block.
+    pub(super) fn last_key(&self) -> Option<StreamId> {
+        self.tail.as_ref().map(|tail| tail.first)
+    }
+
+    /// Appends an entry, in the last block or in a new one. In a new one it is in any case when there is no last block, or when the
+    /// last block ends with deleted entries of greater ids, which XSETID has gone back behind.
     pub(super) fn append(&mut self, id: StreamId, pairs: &[&[u8]], new_block: bool) {
-        if new_block {
+        if new_block || self.tail.as_ref().is_none_or(|tail| tail.last >= id) {
             // The next block will be about as large as the one before.
             let capacity = self.tail.as_ref().map_or(0, |tail| tail.block.len());
             let mut block = Block::new(pairs, capacity);

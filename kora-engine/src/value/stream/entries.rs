@@ -10,12 +10,10 @@ impl Body {
         self.blocks.begins_block(bytes, limits)
     }
 
-    /// Appends an entry: fields and values in turn, at least one pair. Its id is greater than the last one. Without a block that
-    /// it could be appended to it begins one whatever is asked.
+    /// Appends an entry: fields and values in turn, at least one pair. Its id is greater than the last one.
     pub(crate) fn append(&mut self, id: StreamId, pairs: &[&[u8]], new_block: bool) {
         assert!(id > self.last, "ids only grow");
         assert!(pairs.len() >= 2 && pairs.len() % 2 == 0, "fields and values come in pairs");
-        let new_block = new_block || self.blocks.len() == 0;
         self.blocks.append(id, pairs, new_block);
         if self.len == 0 {
             self.first = id;
@@ -41,9 +39,11 @@ impl Body {
     pub fn range(&self, start: StreamId, end: StreamId) -> Entries<'_> {
         // From a place in the first block on, everything before is deleted.
         let walk = match self.front {
-            Some((key, cursor)) if start <= self.first => {
-                self.blocks.first().filter(|&(first, _)| first == key).map(|(_, block)| block.walk_from(cursor))
-            }
+            Some((key, cursor)) if start <= self.first => self
+                .blocks
+                .first()
+                .filter(|&(first, _)| first == key)
+                .map(|(_, block)| block.walk_from(cursor)),
             _ => None,
         };
         let mut blocks = (start <= end).then(|| self.blocks.range(start.max(self.first_key()), end));
@@ -92,9 +92,9 @@ impl Body {
         if self.len == 0 {
             return None;
         }
-        self.blocks.last_if_live().or_else(|| {
-            self.range_back(StreamId::MIN, StreamId::MAX).next().map(|entry| entry.id)
-        })
+        self.blocks
+            .last_if_live()
+            .or_else(|| self.range_back(StreamId::MIN, StreamId::MAX).next().map(|entry| entry.id))
     }
 
     /// Deletes an entry; false when there is none of this id. A tombstone is remembered in `max_deleted_id`.

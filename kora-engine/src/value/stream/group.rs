@@ -98,7 +98,7 @@ impl Group {
         self.consumers[number.0 as usize].as_ref().expect("a number is of a consumer that exists")
     }
 
-    pub(super) fn consumer_mut(&mut self, number: ConsumerNumber) -> &mut Consumer {
+    pub(crate) fn consumer_mut(&mut self, number: ConsumerNumber) -> &mut Consumer {
         self.consumers[number.0 as usize].as_mut().expect("a number is of a consumer that exists")
     }
 
@@ -128,7 +128,7 @@ impl Group {
     }
 
     /// Makes a consumer. The name is not taken.
-    pub(super) fn create_consumer(&mut self, name: &[u8], seen: u64) -> ConsumerNumber {
+    pub(crate) fn create_consumer(&mut self, name: &[u8], seen: u64) -> ConsumerNumber {
         let consumer = Consumer { name: name.into(), seen, active: None, pending: BTreeSet::new() };
         let number = match self.vacant.pop() {
             Some(place) => {
@@ -146,7 +146,7 @@ impl Group {
     }
 
     /// Removes a consumer and its pending entries, of which it returns the number.
-    pub(super) fn remove_consumer(&mut self, name: &[u8]) -> Option<usize> {
+    pub(crate) fn remove_consumer(&mut self, name: &[u8]) -> Option<usize> {
         let number = self.names.remove(name)?;
         let consumer = self.consumers[number.0 as usize].take().expect("a name is of a consumer that exists");
         for id in &consumer.pending {
@@ -157,7 +157,7 @@ impl Group {
     }
 
     /// Makes an entry pending with a consumer, whoever had it before.
-    pub(super) fn deliver(&mut self, id: StreamId, to: ConsumerNumber, time: u64, count: u64) {
+    pub(crate) fn deliver(&mut self, id: StreamId, to: ConsumerNumber, time: u64, count: u64) {
         let before = self.pending.insert(id, Pending { time, count, consumer: to });
         match before {
             Some(before) if before.consumer == to => {}
@@ -172,7 +172,7 @@ impl Group {
     }
 
     /// An entry is not pending any more. Returns whether it was.
-    pub(super) fn acknowledge(&mut self, id: StreamId) -> bool {
+    pub(crate) fn acknowledge(&mut self, id: StreamId) -> bool {
         let Some(pending) = self.pending.remove(&id) else { return false };
         let removed = self.consumer_mut(pending.consumer).pending.remove(&id);
         assert!(removed, "a pending entry is one of its consumer's");

@@ -51,15 +51,17 @@ impl Body {
             return Some(self.len as i64);
         }
         match group.entries_read {
-            Some(read) if !self.has_tombstone_after(group.last) => Some((self.added as i64).wrapping_sub(read)),
+            Some(read) if !self.has_tombstone_after(group.last) => {
+                Some((self.added as i64).wrapping_sub(read))
+            }
             _ => Some((self.added as i64).wrapping_sub(self.entries_up_to(group.last)?)),
         }
     }
 
-    /// The entries that a group has read once an entry is delivered to it whose id is greater than its last one.
-    pub fn entries_read_after(&self, group: &Group, id: StreamId) -> Option<i64> {
-        match group.entries_read {
-            Some(read) if !self.has_tombstone_after(group.last) => Some(read.wrapping_add(1)),
+    /// How many entries a group has read once the entry `id` is delivered to it, which had read `read` up to `last` before.
+    pub fn entries_read_after(&self, last: StreamId, read: Option<i64>, id: StreamId) -> Option<i64> {
+        match read {
+            Some(read) if !self.has_tombstone_after(last) => Some(read.wrapping_add(1)),
             read if self.added == 0 => read,
             _ => self.entries_up_to(id),
         }

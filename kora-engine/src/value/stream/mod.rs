@@ -91,6 +91,11 @@ impl Body {
         self.added
     }
 
+    /// Entries that are not deleted.
+    pub fn entries_len(&self) -> u64 {
+        self.len
+    }
+
     /// Number of blocks.
     pub fn blocks_len(&self) -> usize {
         self.blocks.len()
@@ -130,7 +135,13 @@ impl Body {
         Some(Stream::Body(Box::new(Body { groups, ..Body::default() })))
     }
 
-    /// Sets what XSETID sets.
+    /// Whether the last id can be set to this: it is not before any entry.
+    pub(crate) fn can_end_at(&self, last: StreamId) -> bool {
+        self.last_live().is_none_or(|live| live <= last)
+            && self.blocks.last_key().is_none_or(|key| key <= last)
+    }
+
+    /// Sets what XSETID sets. The stream can end at the last id.
     pub(crate) fn set_ids(&mut self, last: StreamId, added: u64, max_deleted: StreamId) {
         (self.last, self.added, self.max_deleted) = (last, added, max_deleted);
     }
@@ -171,12 +182,18 @@ impl Collection for Stream {
         body.len as usize
     }
 
+    fn weight(&self) -> usize {
+        let pending: usize = self.groups.values().map(Group::pending_len).sum();
+        self.len() + pending
+    }
+
     fn encoding(&self) -> &'static str {
         "stream"
     }
 
     fn memory(&self) -> usize {
-        let groups: usize = self.groups.iter().map(|(name, group)| name.len() + size_of::<Group>() + group.memory()).sum();
+        let groups: usize =
+            self.groups.iter().map(|(name, group)| name.len() + size_of::<Group>() + group.memory()).sum();
         size_of::<Body>() + self.blocks.memory() + groups
     }
 

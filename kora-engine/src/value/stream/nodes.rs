@@ -28,7 +28,8 @@ impl Body {
 fn count(keys: impl Iterator<Item = StreamId>) -> u64 {
     // A place where keys part, or the end of one, at `depth` bytes from the root, with the run that leads to it from below the
     // place before, if there is any byte between the two.
-    let place = |depth: u32, parent: Option<u32>| 1 + u64::from(depth > parent.map_or(0, |parent| parent + 1));
+    let place =
+        |depth: u32, parent: Option<u32>| 1 + u64::from(depth > parent.map_or(0, |parent| parent + 1));
     // Depths of the places above the present key, from the root down.
     let mut above: Vec<u32> = Vec::new();
     let mut nodes = 0;

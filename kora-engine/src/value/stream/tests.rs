@@ -22,16 +22,19 @@ fn is_full(block: &NaiveBlock, pairs: &Pairs, limits: NodeLimits) -> bool {
     let number = |value: i64| element(value.to_string().as_bytes());
     let master: Vec<&Vec<u8>> = block[0].1.iter().step_by(2).collect();
     let dead = block.iter().filter(|entry| entry.2).count() as i64;
-    let mut size = 7 + number(block.len() as i64 - dead) + number(dead) + number(master.len() as i64) + number(0);
+    let mut size =
+        7 + number(block.len() as i64 - dead) + number(dead) + number(master.len() as i64) + number(0);
     size += master.iter().map(|field| element(field)).sum::<u64>();
     for (id, pairs, _) in block {
         size += number(1) + number((id.ms - block[0].0.ms) as i64);
         size += number(id.seq.wrapping_sub(block[0].0.seq) as i64);
         let fields = pairs.len() as i64 / 2;
         if pairs.iter().step_by(2).eq(master.iter().copied()) {
-            size += pairs.iter().skip(1).step_by(2).map(|value| element(value)).sum::<u64>() + number(fields + 3);
+            size +=
+                pairs.iter().skip(1).step_by(2).map(|value| element(value)).sum::<u64>() + number(fields + 3);
         } else {
-            size += pairs.iter().map(|part| element(part)).sum::<u64>() + number(fields) + number(2 * fields + 4);
+            size +=
+                pairs.iter().map(|part| element(part)).sum::<u64>() + number(fields) + number(2 * fields + 4);
         }
     }
     let raw: u64 = pairs.iter().map(|part| part.len() as u64).sum();
@@ -57,10 +60,13 @@ impl Naive {
     }
 
     fn delete(&mut self, id: StreamId) -> bool {
-        let Some(found) = self.blocks.iter_mut().flatten().find(|entry| entry.0 == id && !entry.2) else { return false };
+        let Some(found) = self.blocks.iter_mut().flatten().find(|entry| entry.0 == id && !entry.2) else {
+            return false;
+        };
         found.2 = true;
         self.max_deleted = self.max_deleted.max(id);
-        self.blocks.retain(|block| !(block.iter().all(|entry| entry.2) && block.iter().any(|entry| entry.0 == id)));
+        self.blocks
+            .retain(|block| !(block.iter().all(|entry| entry.2) && block.iter().any(|entry| entry.0 == id)));
         true
     }
 
@@ -69,7 +75,9 @@ impl Naive {
         while let Some(block) = self.blocks.first() {
             let len = self.live().len() as u64;
             let live = block.iter().filter(|entry| !entry.2).count() as u64;
-            if matches!(threshold, Threshold::MaxLen(max) if len <= max) || limit.is_some_and(|limit| deleted + live > limit) {
+            if matches!(threshold, Threshold::MaxLen(max) if len <= max)
+                || limit.is_some_and(|limit| deleted + live > limit)
+            {
                 break;
             }
             let whole = match threshold {
@@ -161,7 +169,10 @@ fn agree(stream: &Body, naive: &Naive) -> Result<(), TestCaseError> {
     let live = naive.live();
     prop_assert_eq!(stream.len, live.len() as u64);
     prop_assert_eq!(stream.first, live.first().map_or(StreamId::MIN, |entry| entry.0));
-    prop_assert_eq!((stream.last, stream.max_deleted, stream.added), (naive.last, naive.max_deleted, naive.added));
+    prop_assert_eq!(
+        (stream.last, stream.max_deleted, stream.added),
+        (naive.last, naive.max_deleted, naive.added)
+    );
     prop_assert_eq!(stream.last_live(), live.last().map(|entry| entry.0));
     prop_assert_eq!(stream.blocks.len(), naive.blocks.len());
     let all: Vec<_> = stream.range(StreamId::MIN, StreamId::MAX).map(entry_of).collect();
@@ -297,7 +308,12 @@ fn an_entry_with_a_generated_id_takes_a_byte_and_its_values() {
     let limits = NodeLimits { max_bytes: 4096, max_entries: 100 };
     for n in 0..100_000u64 {
         let value = format!("value:{n:06}");
-        append(&mut stream, StreamId::new(1_700_000_000_000 + n / 3, n % 3), &vec![b"field".to_vec(), value.into_bytes()], limits);
+        append(
+            &mut stream,
+            StreamId::new(1_700_000_000_000 + n / 3, n % 3),
+            &vec![b"field".to_vec(), value.into_bytes()],
+            limits,
+        );
     }
     let entry = stream.blocks.memory() as f64 / 100_000.0;
     assert!(entry < 16.5, "{entry} bytes for an entry of 12");
@@ -318,7 +334,10 @@ fn groups_and_their_consumers_hold_together() {
     assert!(group.acknowledge(id(1)) && !group.acknowledge(id(1)));
     assert_eq!(group.remove_consumer(b"b"), Some(5));
     assert_eq!(group.remove_consumer(b"b"), None);
-    assert_eq!(group.pending_range(StreamId::MIN, StreamId::MAX).map(|(id, ..)| id.ms).collect::<Vec<_>>(), [4, 6, 8, 10]);
+    assert_eq!(
+        group.pending_range(StreamId::MIN, StreamId::MAX).map(|(id, ..)| id.ms).collect::<Vec<_>>(),
+        [4, 6, 8, 10]
+    );
     let c = group.create_consumer(b"c", 1);
     assert_eq!(group.consumers().map(Consumer::name).collect::<Vec<_>>(), [b"a", b"c"]);
     group.deliver(id(4), c, 30, 1);

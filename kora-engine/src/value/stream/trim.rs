@@ -119,3 +119,40 @@ impl Body {
         (heads.len() as u64, last)
     }
 }
+
+impl Body {
+    /// The entries of the next block that a trim would remove, from the one with the id `from` on, when it goes entry by entry;
+    /// none when it stops there. The same rules as [`Body::trim`]'s, which looks at whole blocks.
+    pub fn next_to_trim(
+        &self,
+        from: StreamId,
+        threshold: Threshold,
+        approximate: bool,
+        limit: Option<u64>,
+    ) -> Option<Vec<StreamId>> {
+        for (&first, block) in self.blocks.range(from, StreamId::MAX) {
+            let live = block.walk(first).filter(|stored| !stored.deleted && stored.entry.id >= from);
+            let mut ids: Vec<StreamId> = live.map(|stored| stored.entry.id).collect();
+            if ids.is_empty() {
+                continue;
+            }
+            let entries = u64::from(block.live());
+            if limit.is_some_and(|limit| entries > limit) {
+                return None;
+            }
+            let whole = match threshold {
+                Threshold::MaxLen(max) if self.len <= max => return None,
+                Threshold::MaxLen(max) => self.len - entries >= max,
+                Threshold::MinId(id) => self.blocks.last_of(first, block) < id,
+            };
+            if approximate && !whole {
+                return None;
+            }
+            if let Threshold::MinId(end) = threshold {
+                ids.retain(|&id| id < end);
+            }
+            return Some(ids);
+        }
+        None
+    }
+}
