@@ -70,6 +70,10 @@ families! {
     set_algebra
     sets
     slowlog_and_latency
+    stream_claims
+    stream_deletion
+    stream_groups
+    streams
     strings
     strings_of_other_types
     zset

@@ -30,7 +30,10 @@ fn maybe(name: &str, value: Option<i64>, reply: &mut dyn Reply) {
 
 /// XINFO STREAM key [FULL [COUNT count]]
 pub(super) fn stream(exec: &mut Exec<'_>, reply: &mut dyn Reply) -> Outcome {
-    let wrong = || answer::wrong_subcommand("XINFO", exec.argv[1]);
+    let name = exec.argv[1];
+    let keys = &mut exec.shard.keys;
+    let key = keys.key(exec.argv[2]);
+    let stream = keys.read::<Stream>(exec.view, &key)?.ok_or(Error::NO_SUCH_KEY)?;
     let full = match exec.argv[3..] {
         [] => None,
         [full] if is(full, "full") => Some(COUNT_DEFAULT),
@@ -38,11 +41,8 @@ pub(super) fn stream(exec: &mut Exec<'_>, reply: &mut dyn Reply) -> Outcome {
             0 => usize::MAX,
             count => usize::try_from(count).unwrap_or(COUNT_DEFAULT),
         }),
-        _ => return Err(wrong()),
+        _ => return Err(answer::wrong_subcommand("XINFO", name)),
     };
-    let keys = &mut exec.shard.keys;
-    let key = keys.key(exec.argv[2]);
-    let stream = keys.read::<Stream>(exec.view, &key)?.ok_or(Error::NO_SUCH_KEY)?;
     reply.map(if full.is_some() { 9 } else { 10 });
     number("length", stream.entries_len() as i64, reply);
     number("radix-tree-keys", stream.blocks_len() as i64, reply);

@@ -67,7 +67,7 @@ impl<'a> Options<'a> {
                 };
             } else if is(word, "streams") && more > 0 {
                 let rest = &argv[at + 1..];
-                if rest.len() % 2 != 0 {
+                if !rest.len().is_multiple_of(2) {
                     let symbols = SYMBOLS[usize::from(with_group)];
                     return Err(Error::owned(format!(
                         "ERR Unbalanced '{name}' list of streams: for each stream key {symbols}"

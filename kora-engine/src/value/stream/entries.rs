@@ -13,7 +13,7 @@ impl Body {
     /// Appends an entry: fields and values in turn, at least one pair. Its id is greater than the last one.
     pub(crate) fn append(&mut self, id: StreamId, pairs: &[&[u8]], new_block: bool) {
         assert!(id > self.last, "ids only grow");
-        assert!(pairs.len() >= 2 && pairs.len() % 2 == 0, "fields and values come in pairs");
+        assert!(pairs.len() >= 2 && pairs.len().is_multiple_of(2), "fields and values come in pairs");
         self.blocks.append(id, pairs, new_block);
         if self.len == 0 {
             self.first = id;
