@@ -68,7 +68,7 @@ pub(crate) const ROWS: &[CommandSpec] = &[
         since: "2.2.0",
         complexity: "O(N) with N the number of elements before the pivot",
         summary: "Puts an element before or after another one.",
-        syntax: "key BEFORE|AFTER pivot element",
+        syntax: "key <BEFORE | AFTER> pivot element",
         run: one_key(middle::linsert),
         ..LIST
     },
@@ -89,7 +89,7 @@ pub(crate) const ROWS: &[CommandSpec] = &[
         keys: MOVE,
         since: "6.2.0",
         summary: "Takes an element from an end of one list, puts it at an end of another one and answers it.",
-        syntax: "source destination LEFT|RIGHT LEFT|RIGHT",
+        syntax: "source destination <LEFT | RIGHT> <LEFT | RIGHT>",
         run: Run::Keys(moves::lmove, Spread::Coordinate(Coordinated::MoveElement)),
         ..LIST
     },
@@ -101,7 +101,7 @@ pub(crate) const ROWS: &[CommandSpec] = &[
         since: "7.0.0",
         complexity: "O(N+M) with N the number of keys and M the number of elements",
         summary: "Takes elements from an end of the first list that has some.",
-        syntax: "numkeys key [key ...] LEFT|RIGHT [COUNT count]",
+        syntax: "numkeys key [key ...] <LEFT | RIGHT> [COUNT count]",
         run: Run::Keys(moves::lmpop, Spread::Coordinate(Coordinated::FirstOf)),
         ..LIST
     },
