@@ -124,6 +124,8 @@ pub enum Begin {
     Keyword(&'static str, u8),
     /// After the last STORE of SORT.
     SortStore,
+    /// What the BY and GET patterns of SORT make of the elements: not among the arguments.
+    SortPatterns,
 }
 
 /// Which arguments are keys, from the first one on.
@@ -183,6 +185,11 @@ impl KeySpec {
         KeySpec { flags, begin: Begin::SortStore, find: Find::Range { last: 0, step: 1, limit: 0 } }
     }
 
+    /// The keys that the BY and GET patterns of SORT name.
+    pub const fn sort_patterns(flags: KeyFlags) -> KeySpec {
+        KeySpec { flags, begin: Begin::SortPatterns, find: Find::Range { last: 0, step: 1, limit: 0 } }
+    }
+
     /// Keys from `first` to `last` every `step`; a negative `last` counts from the end.
     pub const fn range(first: u8, last: i8, step: u8, flags: KeyFlags) -> KeySpec {
         let last = if last < 0 { last } else { last - first as i8 };
@@ -237,6 +244,21 @@ impl KeySpec {
 }
 
 impl Begin {
+    /// What COMMAND INFO says about keys that cannot be described; none of those that can.
+    pub fn notes(self) -> Option<&'static str> {
+        match self {
+            Begin::Index(_) | Begin::Keyword(..) => None,
+            Begin::SortStore => Some(
+                "For the optional STORE keyword. It is marked 'unknown' because the keyword can appear anywhere in \
+                 the argument array",
+            ),
+            Begin::SortPatterns => Some(
+                "For the optional BY/GET keyword. It is marked 'unknown' because the key names derive from the \
+                 content of the key we sort",
+            ),
+        }
+    }
+
     /// The index of the first key; the number of arguments when there is none.
     #[cold]
     fn search(self, argv: &[&[u8]]) -> usize {
@@ -248,6 +270,7 @@ impl Begin {
                     (from as usize..argv.len()).find(|&at| argv[at].eq_ignore_ascii_case(word.as_bytes()));
                 found.map_or(argv.len(), after)
             }
+            Begin::SortPatterns => argv.len(),
             Begin::SortStore => {
                 let mut store = argv.len();
                 let mut at = 2;

@@ -18,7 +18,7 @@
 //!   token too; `x ...` repeats `x`.
 //! - What type an argument has follows from its name (`seconds` is an integer, `pattern` a pattern).
 
-use crate::command::CommandSpec;
+use crate::command::{Begin, CommandSpec};
 
 /// The type of an argument, in the words of COMMAND DOCS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,8 +117,23 @@ pub struct Argument {
 /// # Panics
 /// When the row's syntax line does not follow the grammar: a mistake in the table, which a test finds.
 pub fn arguments(spec: &CommandSpec) -> Vec<Argument> {
-    parse(spec.syntax, spec.keys.len())
-        .unwrap_or_else(|problem| panic!("syntax of {}: {problem}: {:?}", spec.name, spec.syntax))
+    let mut arguments = parse(spec.syntax, spec.keys.len())
+        .unwrap_or_else(|problem| panic!("syntax of {}: {problem}: {:?}", spec.name, spec.syntax));
+    if let Some(index) = spec.keys.iter().position(|keys| keys.begin == Begin::SortPatterns) {
+        number_patterns(&mut arguments, index);
+    }
+    arguments
+}
+
+/// Patterns that name keys take this key specification, and keys behind them the later ones.
+fn number_patterns(arguments: &mut [Argument], index: usize) {
+    for argument in arguments {
+        match argument.key_spec {
+            None if argument.kind == Kind::Pattern => argument.key_spec = Some(index),
+            Some(spec) if spec >= index => argument.key_spec = Some(spec + 1),
+            _ => {}
+        }
+    }
 }
 
 /// Parses a syntax line of a command with that many key specifications.

@@ -74,6 +74,7 @@ families! {
     stream_deletion
     stream_groups
     streams
+    sort
     strings
     strings_of_other_types
     zset

@@ -17,6 +17,7 @@ mod object;
 pub(crate) mod scan;
 mod server;
 mod set;
+mod sort;
 mod stream;
 mod string;
 mod zset;
@@ -34,6 +35,7 @@ pub(crate) const FAMILIES: &[&[CommandSpec]] = &[
     scan::ROWS,
     object::ROWS,
     set::ROWS,
+    sort::ROWS,
     connection::ROWS,
     server::ROWS,
     cluster::ROWS,

@@ -157,7 +157,12 @@ fn legacy_range(specs: &[KeySpec]) -> (i64, i64, i64) {
 }
 
 fn write_key_spec(keys: &KeySpec, reply: &mut dyn Reply) {
-    reply.map(3);
+    let notes = keys.begin.notes();
+    reply.map(3 + notes.is_some() as usize);
+    if let Some(notes) = notes {
+        reply.bulk(b"notes");
+        reply.bulk(notes.as_bytes());
+    }
     reply.bulk(b"flags");
     write_key_flags(keys.flags, reply);
     reply.bulk(b"begin_search");
@@ -180,7 +185,7 @@ fn write_key_spec(keys: &KeySpec, reply: &mut dyn Reply) {
             reply.bulk(b"startfrom");
             reply.integer(from.into());
         }
-        Begin::SortStore => {
+        Begin::SortStore | Begin::SortPatterns => {
             reply.bulk(b"unknown");
             reply.bulk(b"spec");
             reply.map(0);
@@ -190,7 +195,7 @@ fn write_key_spec(keys: &KeySpec, reply: &mut dyn Reply) {
     reply.map(2);
     reply.bulk(b"type");
     match keys.find {
-        _ if keys.begin == Begin::SortStore => {
+        _ if notes.is_some() => {
             reply.bulk(b"unknown");
             reply.bulk(b"spec");
             reply.map(0);
