@@ -7,6 +7,7 @@
 //! Debian's redis-server is 7.0 and Kora follows Redis 8 where the two differ: such cases carry the reply (`-- expect`).
 //! With a redis-server in `KORA_BIN` the suite checks itself: 7.0 must equal itself, and 8 must give what `expect` says.
 
+mod edges;
 #[path = "../harness/mod.rs"]
 mod harness;
 mod notation;
@@ -383,6 +384,20 @@ fn sketches_are_the_bytes_of_redis() {
         let mismatch = sketches::compare(&mut reference, &mut subject, seed);
         assert_eq!(mismatch, None, "RESP{protocol}, {workers} workers");
     }
+}
+
+#[test]
+fn edges_of_arguments_are_answered_alike() {
+    let mut found = Vec::new();
+    for (protocol, workers) in [(2, 1), (3, 2)] {
+        let mut reference = Party::new("redis-server", &Launch::redis(), protocol);
+        let mut subject = Party::new("subject", &Launch::kora().workers(workers), protocol);
+        for mismatch in edges::compare(&mut reference, &mut subject) {
+            found.push(format!("RESP{protocol}, {workers} workers, {mismatch}"));
+        }
+        assert!(subject.server.is_running(), "the server has died: {}", found.join("\n"));
+    }
+    assert!(found.is_empty(), "{} mismatches:\n{}", found.len(), found.join("\n"));
 }
 
 /// What was expected and what came instead, or nothing when the outcome is right.
