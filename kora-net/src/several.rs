@@ -383,6 +383,12 @@ impl Work {
         let argv: Vec<&[u8]> = self.argv.iter().map(|arg| &arg[..]).collect();
         let keys = keys_of(self.command, &argv).ok_or(Error::SYNTAX)?;
         let rest = keys[keys.len() - 1].index + 1;
+        if rest >= argv.len() {
+            // The words after the keys were taken for keys: any shard has the error for it.
+            let reply = self.run(self.owner(argv[keys[0].index]), self.argv.clone()).await.flatten();
+            out.buf.extend_from_slice(&reply);
+            return Ok(());
+        }
         for key in &keys {
             let one = [argv[0], b"1", argv[key.index]].into_iter().chain(argv[rest..].iter().copied());
             let one = one.map(<[u8]>::to_vec).collect();
