@@ -22,7 +22,7 @@ mod tests;
 
 use std::alloc::{GlobalAlloc, Layout};
 use std::cell::Cell;
-use std::ffi::c_void;
+use std::ffi::{c_long, c_void};
 
 use libmimalloc_sys as mi;
 
@@ -178,15 +178,35 @@ pub fn purge(at_once: bool) {
     unsafe { mi::mi_collect(at_once) }
 }
 
+/// `mi_option_purge_delay`, which the crate of bindings does not name: the 16th of mimalloc's options.
+const PURGE_DELAY: mi::mi_option_t = 15;
+/// mimalloc's own value, milliseconds.
+const PURGE_DELAY_MS: c_long = 10;
+
+/// Whether pages that become free go back to the system at once, or when they were not used again for some milliseconds.
+pub fn set_prompt_purge(prompt: bool) {
+    let delay = if prompt { 0 } else { PURGE_DELAY_MS };
+    // SAFETY: a valid option; it is an atomic word.
+    unsafe {
+        if mi::mi_option_get(PURGE_DELAY) != delay {
+            mi::mi_option_set(PURGE_DELAY, delay);
+        }
+    }
+}
+
 /// Whether the block lies in a page of which at most `percent` per cent are in use, and which is not the one that new blocks of
 /// its size are taken from: moving it elsewhere helps the page to become empty.
 ///
 /// # Safety
 /// `block` is a live block of this allocator that the calling thread has allocated.
 #[inline]
-pub unsafe fn is_in_sparse_page(block: *const u8, percent: usize) -> bool {
+pub unsafe fn is_in_sparse_page(block: *const u8, percent: u8) -> bool {
     // SAFETY: by the caller; no heap given means that of the block.
     unsafe {
-        mi::mi_unsafe_heap_page_is_under_utilized(std::ptr::null_mut(), block.cast_mut().cast(), percent)
+        mi::mi_unsafe_heap_page_is_under_utilized(
+            std::ptr::null_mut(),
+            block.cast_mut().cast(),
+            percent.into(),
+        )
     }
 }

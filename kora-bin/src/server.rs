@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
+use kora_engine::keyspace::{EvictionPolicy, EvictionRules, LfuRules};
 use kora_engine::limits::EncodingLimits;
 use kora_net::options::{Host, HostMemory, Options, OutputLimit, Settings};
 use thiserror::Error;
@@ -125,6 +126,13 @@ fn options(config: &Config, file: Option<PathBuf>) -> Options {
                 zset_max_listpack_entries: config.zset_max_listpack_entries,
                 zset_max_listpack_value: config.zset_max_listpack_value,
             },
+            maxmemory: config.maxmemory,
+            eviction: EvictionRules {
+                policy: EvictionPolicy::named(&config.maxmemory_policy).expect("one of the choices"),
+                samples: config.maxmemory_samples,
+                lfu: LfuRules { log_factor: config.lfu_log_factor, decay_minutes: config.lfu_decay_time },
+            },
+            eviction_tenacity: config.maxmemory_eviction_tenacity,
         },
     }
 }
@@ -157,7 +165,16 @@ impl Host for Program {
         kora_alloc::thread_bytes()
     }
 
-    fn purge_memory(&self) {
-        kora_alloc::purge(true);
+    fn set_prompt_purge(&self, prompt: bool) {
+        kora_alloc::set_prompt_purge(prompt);
+    }
+
+    unsafe fn is_in_sparse_page(&self, block: *const u8, percent: u8) -> bool {
+        // SAFETY: by the caller.
+        unsafe { kora_alloc::is_in_sparse_page(block, percent) }
+    }
+
+    fn purge_memory(&self, at_once: bool) {
+        kora_alloc::purge(at_once);
     }
 }

@@ -115,6 +115,11 @@ impl Shard {
         self.keys.random_key(view, &mut || random.number())
     }
 
+    /// Frees about this many elements of dropped collections; returns whether more is left.
+    pub fn free_dropped(&mut self, elements: usize) -> bool {
+        lazy::free_some(elements)
+    }
+
     /// Background work of one tick: expired keys and fields go, memory of dropped tables is freed. Returns whether
     /// there is more to do right away.
     pub fn background(&mut self, now: UnixMs, segments: usize) -> bool {

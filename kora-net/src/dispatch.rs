@@ -5,6 +5,7 @@ use crate::connection::{Entrance, ReplyMode};
 use crate::executor::{Executor, Gather};
 use crate::limits::OUTBOX_PARK_LEN;
 use crate::mail::{ReplyTo, RequestHead};
+use crate::memory::OUT_OF_MEMORY;
 use crate::resp::encode::{Output, RespSink};
 use bytes::Bytes;
 use kora_engine::command::{Command, Coordinated, Flags, Merge, Run, ServerCommand, Spread};
@@ -74,6 +75,9 @@ impl Executor {
         let unanswered = connection.reply_mode != ReplyMode::On;
         if self.process.paused_until_ms.load(Ordering::Relaxed) != 0 && self.pause(index, command) {
             return;
+        }
+        if !self.has_memory_for(command, argv) {
+            return self.reject(index, Some(command), argv, OUT_OF_MEMORY);
         }
         if unanswered {
             return self.execute_unanswered(index, command, argv, frame);

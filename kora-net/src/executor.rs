@@ -15,6 +15,7 @@ use crate::coordinate::{Hub, QueuedCall, ResultSlot, Task};
 use crate::dispatch::{Asker, Started};
 use crate::limits::*;
 use crate::mail::{AnswerHead, Batch, BatchReader, Call, LateReply, Mail, Peer, ReplyTo};
+use crate::memory::Relief;
 use crate::options::Settings;
 use crate::process::{now_ms, Phase, Process};
 use crate::resp::encode::{Output, RespSink};
@@ -158,6 +159,8 @@ pub struct Executor {
     pub shard: Shard,
     /// What all executors share.
     pub process: Arc<Process>,
+    /// What it does about too much memory.
+    pub(crate) relief: Relief,
     /// Its copy of what CONFIG SET can change.
     pub settings: Rc<Settings>,
     /// Its statistics.
@@ -248,6 +251,7 @@ impl Executor {
                 hops: 0,
                 batches: 0,
             },
+            relief: Relief::default(),
             hub: Hub::default(),
             now,
             registry,
@@ -334,6 +338,7 @@ impl Executor {
         self.run_tasks();
         self.run_slices();
         self.tick();
+        self.background_due |= self.keep_within_limit();
         self.flush();
         self.send_mail();
         if !self.ready.is_empty() || !self.task_ready.is_empty() || !self.slices.is_empty() {
@@ -924,6 +929,8 @@ impl Executor {
                 argv.clear();
                 let frame = read.arguments(head, &batch, &mut argv);
                 let command = self.registry.by_id(head.command);
+                // Whether it may run was decided where it came from; here the keys are that may have to go.
+                self.has_memory_for(command, &argv);
                 let view = View { db: head.db, now: self.now, touch: head.touch };
                 let reply = &mut RespSink::new(&mut answers, head.protocol);
                 let applied = self.shard.apply(view, command, &argv, frame, reply);
@@ -1339,8 +1346,7 @@ impl Executor {
         if self.now >= self.next_second_ms {
             self.next_second_ms = self.now + 1000;
             self.check_idle();
-            let process = self.process.clone();
-            process.note_memory(self.id, crate::commands::memory_of(self));
+            self.publish_memory();
         }
         // An executor with nothing that depends on time sleeps longer.
         let busy = self.shard.keys.any_expires() || self.process.paused_until_ms.load(Ordering::Relaxed) != 0;
@@ -1394,6 +1400,11 @@ impl Executor {
         self.next_tick_ms = self.now;
     }
 
+    /// Makes the executor look at the clock again at this time, Unix milliseconds, if not before.
+    pub(crate) fn tick_by(&mut self, at_ms: u64) {
+        self.next_tick_ms = self.next_tick_ms.min(at_ms);
+    }
+
     /// Takes over the settings of the process.
     pub(crate) fn refresh_settings(&mut self) {
         let process = self.process.clone();
@@ -1423,6 +1434,7 @@ impl Executor {
         observed.query_limit_disconnections = 0;
         observed.hops = 0;
         observed.batches = 0;
+        self.process.memory.reset_statistics();
         self.shard.keys.stats = Default::default();
     }
 
@@ -1444,6 +1456,7 @@ impl Executor {
             n => n.saturating_mul(1_000_000),
         };
         self.slow_nanos = slowlog.min(latency);
+        self.memory_settings_changed();
         self.next_tick_ms = self.now;
     }
 

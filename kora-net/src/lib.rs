@@ -9,6 +9,7 @@
 //! | [`connection`] | the state of one client |
 //! | `dispatch` | where a command runs: here, on a peer, on several, in the network layer |
 //! | [`mail`] | batches between executors |
+//! | `memory` | how much there is and may be; eviction of each executor's share |
 //! | [`coordinate`] | async functions over several executors |
 //! | `commands` | connection, server and cluster commands |
 
@@ -20,6 +21,7 @@ pub mod executor;
 pub mod limits;
 pub mod listener;
 pub mod mail;
+mod memory;
 mod merge;
 pub mod options;
 pub mod process;

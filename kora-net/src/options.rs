@@ -1,6 +1,7 @@
 //! What the server is started with, and what can be changed while it runs.
 
 use crate::ring::RingSizes;
+use kora_engine::keyspace::EvictionRules;
 use kora_engine::limits::EncodingLimits;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -23,8 +24,16 @@ pub trait Host: Send + Sync {
     /// Bytes that the calling thread has allocated minus those that it has freed, in sizes of blocks. The sum over all threads is what is
     /// allocated; one thread's figure can be negative.
     fn allocated_by_thread(&self) -> isize;
-    /// Gives freed memory back to the system.
-    fn purge_memory(&self);
+    /// Gives free memory of the calling thread back to the system: all of it when `at_once`, else what has been free for a while.
+    fn purge_memory(&self, at_once: bool);
+    /// Whether memory that becomes free is to go back to the system at once, at some cost, or after a while when it was not used again.
+    fn set_prompt_purge(&self, prompt: bool);
+    /// Whether a block of the calling thread lies in a page of the allocator of which at most `percent` per cent are in use, so that moving it
+    /// elsewhere helps the page to become empty.
+    ///
+    /// # Safety
+    /// `block` was allocated by the calling thread and is live.
+    unsafe fn is_in_sparse_page(&self, block: *const u8, percent: u8) -> bool;
 }
 
 /// Memory as the allocator counts it, bytes.
@@ -126,4 +135,10 @@ pub struct Settings {
     pub log_level: String,
     /// Up to where collections are packed.
     pub encodings: EncodingLimits,
+    /// Bytes that the process may take; 0 for no limit.
+    pub maxmemory: u64,
+    /// Which keys go when it takes more.
+    pub eviction: EvictionRules,
+    /// From 0 to 100: how long an executor evicts at a stretch before it serves again (`maxmemory-eviction-tenacity`).
+    pub eviction_tenacity: u8,
 }

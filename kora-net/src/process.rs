@@ -2,6 +2,7 @@
 
 use crate::limits::{NOFILE_PER_EXECUTOR, NOFILE_RESERVED};
 use crate::mail::Doorbell;
+use crate::memory::Gauge;
 use crate::options::{Options, Settings};
 use kora_modules::observe::slowlog::SlowlogIds;
 use std::collections::BTreeSet;
@@ -46,10 +47,8 @@ pub struct Process {
     pub pause_writes_only: AtomicU8,
     /// The settings in force and what CONFIG SET has changed of them; executors copy them from here.
     pub config: Mutex<LiveConfig>,
-    /// Bytes that each executor has counted last, and the most that their sum has been.
-    pub executor_memory: Vec<AtomicU64>,
-    /// See `executor_memory`.
-    pub peak_memory: AtomicU64,
+    /// How much memory the process takes and may take.
+    pub(crate) memory: Gauge,
     /// See [`Phase`].
     phase: AtomicU8,
     /// Executors that have finished what was accepted.
@@ -99,8 +98,7 @@ impl Process {
             paused_until_ms: AtomicU64::new(0),
             pause_writes_only: AtomicU8::new(0),
             config: Mutex::new(LiveConfig { settings: options.settings.clone(), changed: BTreeSet::new() }),
-            executor_memory: (0..executors).map(|_| AtomicU64::new(0)).collect(),
-            peak_memory: AtomicU64::new(0),
+            memory: Gauge::new(executors),
             phase: AtomicU8::new(Phase::Running as u8),
             drained: AtomicUsize::new(0),
             options,
@@ -119,13 +117,6 @@ impl Process {
             0 => Phase::Running,
             _ => Phase::Stopping,
         }
-    }
-
-    /// Notes what an executor takes now, in bytes, and with it the peak of the process.
-    pub fn note_memory(&self, executor: u16, bytes: u64) {
-        self.executor_memory[executor as usize].store(bytes, Ordering::Relaxed);
-        let sum = self.executor_memory.iter().map(|bytes| bytes.load(Ordering::Relaxed)).sum();
-        self.peak_memory.fetch_max(sum, Ordering::Relaxed);
     }
 
     /// Asks every executor to finish what was accepted and to end. Safe to call from any thread, more than once.

@@ -48,6 +48,8 @@ pub struct Server {
 pub fn start(options: Options) -> Result<Server, ServerError> {
     let mut listeners = open_listeners(&options)?;
     let process = Arc::new(Process::new(options)?);
+    // Before there is much memory: a limit has a say in the size of its pages.
+    process.memory.set_limit(process.options.settings.maxmemory);
     let count = process.options.cores.len();
     let (ready, started) = mpsc::channel::<(usize, Result<String, String>)>();
     let mut executors = Vec::with_capacity(count);
@@ -91,6 +93,9 @@ pub fn start(options: Options) -> Result<Server, ServerError> {
             }
         }
     }
+    // What this thread has allocated for all of them; it only waits from now on.
+    process.memory.publish(process.options.host.allocated_by_thread());
+    process.memory.started();
     Ok(Server { process, executors, ring_features })
 }
 

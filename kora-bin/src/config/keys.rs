@@ -6,6 +6,7 @@
 //! docs/configuration.md all read it. A new key is one row here and one field of `Config`.
 
 use super::value::Kind;
+use kora_engine::keyspace::EvictionPolicy;
 
 /// One configuration key.
 pub(crate) struct Key {
@@ -54,6 +55,7 @@ const THREADS: &str = "Threads";
 const SECURITY: &str = "Security";
 const CLIENTS: &str = "Clients and limits";
 const DATA: &str = "Data";
+const MEMORY: &str = "Memory";
 const ENCODINGS: &str = "Encodings";
 const OBSERVE: &str = "Logs and monitoring";
 
@@ -224,6 +226,54 @@ pub(crate) static KEYS: &[Key] = &[
         default: Default::Text("10"),
         redis: Some("hz"),
         help: "Times per second that expired keys are looked for and reclaimed",
+    },
+    Key {
+        name: "maxmemory",
+        group: MEMORY,
+        kind: Kind::Bytes { min: 0, max: u64::MAX },
+        default: Default::Text("0"),
+        redis: Some("maxmemory"),
+        help: "Bytes that the process may take before keys are evicted or writes refused; 0 for no limit",
+    },
+    Key {
+        name: "maxmemory_policy",
+        group: MEMORY,
+        kind: Kind::Choice(&EvictionPolicy::NAMES),
+        default: Default::Text("noeviction"),
+        redis: Some("maxmemory-policy"),
+        help: "Which keys go when memory is short: of all keys or of those that expire (volatile)",
+    },
+    Key {
+        name: "maxmemory_samples",
+        group: MEMORY,
+        kind: Kind::Integer { min: 1, max: 64 },
+        default: Default::Text("5"),
+        redis: Some("maxmemory-samples"),
+        help: "Keys that are looked at to find the one to evict; more choose better and cost more",
+    },
+    Key {
+        name: "maxmemory_eviction_tenacity",
+        group: MEMORY,
+        kind: Kind::Integer { min: 0, max: 100 },
+        default: Default::Text("10"),
+        redis: Some("maxmemory-eviction-tenacity"),
+        help: "How long eviction goes on at a stretch: 10 is half a millisecond, 100 until it is done",
+    },
+    Key {
+        name: "lfu_log_factor",
+        group: MEMORY,
+        kind: Kind::Integer { min: 0, max: I32_MAX },
+        default: Default::Text("10"),
+        redis: Some("lfu-log-factor"),
+        help: "How slowly the counters of the LFU policies grow",
+    },
+    Key {
+        name: "lfu_decay_time",
+        group: MEMORY,
+        kind: Kind::Integer { min: 0, max: I32_MAX },
+        default: Default::Text("1"),
+        redis: Some("lfu-decay-time"),
+        help: "Minutes without an access that take one off a counter; 0 for never",
     },
     Key {
         name: "hash_max_listpack_entries",

@@ -87,6 +87,18 @@ pub struct Config {
     pub databases: u32,
     /// Rounds of active expiry per second.
     pub hz: u32,
+    /// Bytes that the process may take, 0 for no limit.
+    pub maxmemory: u64,
+    /// Redis's name of the policy by which keys are evicted.
+    pub maxmemory_policy: String,
+    /// Keys that are looked at to find the one to evict.
+    pub maxmemory_samples: u8,
+    /// How long eviction goes on at a stretch, from 0 to 100.
+    pub maxmemory_eviction_tenacity: u8,
+    /// How slowly the counters of the LFU policies grow.
+    pub lfu_log_factor: u32,
+    /// Minutes without an access that take one off a counter, 0 for never.
+    pub lfu_decay_time: u32,
     /// Fields that a packed hash may have.
     pub hash_max_listpack_entries: usize,
     /// Bytes of the longest field or value in a packed hash.

@@ -62,6 +62,17 @@ impl EvictionPolicy {
         NoEviction,
     ];
 
+    /// Their names.
+    pub const NAMES: [&'static str; EvictionPolicy::ALL.len()] = {
+        let mut names = [""; EvictionPolicy::ALL.len()];
+        let mut at = 0;
+        while at < names.len() {
+            names[at] = EvictionPolicy::ALL[at].name();
+            at += 1;
+        }
+        names
+    };
+
     /// Redis's name.
     pub const fn name(self) -> &'static str {
         match self {

@@ -24,6 +24,7 @@ mod editor;
 mod evict;
 mod hash;
 mod list;
+mod relocate;
 mod set;
 mod stream;
 mod string;
@@ -124,6 +125,8 @@ pub struct Keyspace {
     access: AccessClock,
     /// Chooses the keys that go when memory is short.
     evictor: Evictor,
+    /// Where records are being moved together.
+    walk: relocate::Walk,
     /// Keys per slot, over all databases; only when executors present themselves as cluster nodes.
     slot_counts: Option<Box<[u32]>>,
     /// Dropped tables whose memory is freed in slices.
@@ -197,6 +200,7 @@ impl Keyspace {
             seed,
             access: AccessClock::new(seed),
             evictor: Evictor::new(seed),
+            walk: relocate::Walk::default(),
             slot_counts: count_slots.then(|| vec![0; SLOTS as usize].into_boxed_slice()),
             remains: Vec::new(),
             sweep_db: 0,
@@ -821,6 +825,11 @@ impl Keyspace {
     /// Keys in a database, expired ones that were not yet found included.
     pub fn len(&self, db: u16) -> usize {
         self.dbs[db as usize].len()
+    }
+
+    /// Keys in all databases together.
+    pub fn all_len(&self) -> usize {
+        self.dbs.iter().map(Table::len).sum()
     }
 
     /// Whether a database has no keys.

@@ -17,6 +17,7 @@
 //! - [`record`]: one key and its value, expiry and access clock
 //! - [`segment`]: the slots
 //! - [`sample`]: keys from a random place, for eviction
+//! - [`relocate`]: moving records out of sparse pages of the allocator
 //! - [`pool`]: memory of segments
 //! - [`directory`]: splits, merges, doubling
 //! - [`inside`]: collections whose elements expire
@@ -33,6 +34,7 @@ mod inside;
 mod pinned;
 mod pool;
 mod record;
+mod relocate;
 mod sample;
 mod segment;
 #[cfg(test)]
@@ -42,6 +44,7 @@ mod volatile;
 pub use directory::Remains;
 pub(crate) use pinned::{Pin, Pinned};
 pub use record::{Entry, NewValue, OwnedEntry, ValueRef, ACCESS_MASK, APPEND_INLINE_MAX, INLINE_VALUE_MAX};
+pub use relocate::{IsSparse, Relocated};
 pub use sample::SAMPLE_MAX;
 
 use crate::hash::KeyHasher;

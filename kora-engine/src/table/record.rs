@@ -612,6 +612,27 @@ impl Record {
         unsafe { dealloc(self.0.as_ptr(), layout(self.size())) }
     }
 
+    /// Start of its allocation.
+    pub(super) fn as_ptr(self) -> *const u8 {
+        self.0.as_ptr()
+    }
+
+    /// The same record in another allocation; this one is freed.
+    ///
+    /// # Safety
+    /// The caller is the owner, and owns the result instead.
+    pub(super) unsafe fn relocated(self) -> Record {
+        let size = self.size();
+        let copy = Record::allocate(size);
+        // SAFETY: both allocations are `size` bytes long; what the record owns belongs to the copy, of this one only the
+        // shell is freed.
+        unsafe {
+            std::ptr::copy_nonoverlapping(self.0.as_ptr(), copy.0.as_ptr(), size);
+            self.free_shell();
+        }
+        copy
+    }
+
     /// Moves the value out, as the payload of another record.
     ///
     /// # Safety

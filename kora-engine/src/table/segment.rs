@@ -567,6 +567,22 @@ impl Segment {
         u64::from(header.count) * 8 < u64::from(header.words) * 5
     }
 
+    /// Moves the records for which the allocator says so to other memory; returns how many.
+    pub(super) fn relocate(&mut self, is_sparse: &dyn Fn(*const u8) -> bool) -> usize {
+        let mut moved = 0;
+        for at in 0..self.slots() {
+            let slot = self.get(at);
+            if slot == 0 || !is_sparse(self.record_of(slot).as_ptr()) {
+                continue;
+            }
+            // SAFETY: the new record takes the place of the old one, which the segment owned.
+            let record = unsafe { self.record_of(slot).relocated() };
+            self.set(at, slot & !ADDRESS_MASK | record.address());
+            moved += 1;
+        }
+        moved
+    }
+
     /// The slots in use, in order.
     pub(super) fn occupied(&self) -> Vec<u64> {
         let mut slots = Vec::with_capacity(self.len());

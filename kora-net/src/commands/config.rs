@@ -1,7 +1,7 @@
 //! CONFIG GET, SET and REWRITE: the parameters of the server under Redis's names.
 //!
 //! One table says for each parameter how its value is read and what a new one must look like. What does not change while the server runs has
-//! no setter. Parameters that say that a thing is not there (`appendonly no`, `maxmemory 0`) are listed because tools
+//! no setter. Parameters that say that a thing is not there (`appendonly no`, `save`) are listed because tools
 //! ask for them at the start; parameters that would have no effect are not.
 
 use super::Served;
@@ -11,7 +11,9 @@ use crate::process::LiveConfig;
 use crate::resp::encode::{Output, RespSink};
 use kora_engine::error::Error;
 use kora_engine::glob;
+use kora_engine::keyspace::EvictionPolicy;
 use kora_engine::reply::Reply;
+use kora_engine::table::SAMPLE_MAX;
 use std::sync::atomic::Ordering;
 use std::sync::PoisonError;
 
@@ -161,6 +163,26 @@ const PARAMETERS: &[Parameter] = &[
     fixed("latency-tracking", |_, _| yes_or_no(true)),
     fixed("latency-tracking-info-percentiles", |_, _| "50 99 99.9".to_owned()),
     Parameter {
+        name: "lfu-decay-time",
+        key: "lfu_decay_time",
+        get: |_, settings| settings.eviction.lfu.decay_minutes.to_string(),
+        set: Setter::Integer {
+            min: 0,
+            max: I32_MAX,
+            set: |settings, minutes| settings.eviction.lfu.decay_minutes = minutes as u32,
+        },
+    },
+    Parameter {
+        name: "lfu-log-factor",
+        key: "lfu_log_factor",
+        get: |_, settings| settings.eviction.lfu.log_factor.to_string(),
+        set: Setter::Integer {
+            min: 0,
+            max: I32_MAX,
+            set: |settings, factor| settings.eviction.lfu.log_factor = factor as u32,
+        },
+    },
+    Parameter {
         name: "list-compress-depth",
         key: "list_compress_depth",
         get: |_, settings| settings.encodings.list_compress_depth.to_string(),
@@ -203,8 +225,43 @@ const PARAMETERS: &[Parameter] = &[
             set: |settings, n| settings.max_clients = n as u32,
         },
     },
-    fixed("maxmemory", |_, _| "0".to_owned()),
-    fixed("maxmemory-policy", |_, _| "noeviction".to_owned()),
+    Parameter {
+        name: "maxmemory",
+        key: "maxmemory",
+        get: |_, settings| settings.maxmemory.to_string(),
+        set: Setter::Memory { min: 0, max: u64::MAX, set: |settings, bytes| settings.maxmemory = bytes },
+    },
+    Parameter {
+        name: "maxmemory-eviction-tenacity",
+        key: "maxmemory_eviction_tenacity",
+        get: |_, settings| settings.eviction_tenacity.to_string(),
+        set: Setter::Integer {
+            min: 0,
+            max: 100,
+            set: |settings, tenacity| settings.eviction_tenacity = tenacity as u8,
+        },
+    },
+    Parameter {
+        name: "maxmemory-policy",
+        key: "maxmemory_policy",
+        get: |_, settings| settings.eviction.policy.name().to_owned(),
+        set: Setter::Choice {
+            names: &EvictionPolicy::NAMES,
+            set: |settings, name| {
+                settings.eviction.policy = EvictionPolicy::named(name).expect("one of these names");
+            },
+        },
+    },
+    Parameter {
+        name: "maxmemory-samples",
+        key: "maxmemory_samples",
+        get: |_, settings| settings.eviction.samples.to_string(),
+        set: Setter::Integer {
+            min: 1,
+            max: SAMPLE_MAX as i64,
+            set: |settings, keys| settings.eviction.samples = keys as u8,
+        },
+    },
     fixed("port", |options, _| options.port.to_string()),
     Parameter {
         name: "protected-mode",
@@ -364,10 +421,12 @@ pub(super) fn run_get(executor: &Executor, argv: &[&[u8]], reply: &mut dyn Reply
 /// CONFIG SET. The process holds the present settings; every executor takes its copy from there, so the last
 /// change wins everywhere, whichever executors changes came through.
 pub(super) fn run_set(executor: &mut Executor, index: u32, argv: &[&[u8]]) -> Result<Served, Error> {
+    let memory;
     {
         let mut live = executor.process.config.lock().unwrap_or_else(PoisonError::into_inner);
         let (settings, names) = set(&argv[2..], &live.settings)?;
         take_effect(executor, &live, &settings, &names)?;
+        memory = names.iter().any(|name| name.starts_with("maxmemory"));
         live.settings = settings;
         live.changed.extend(names);
     }
@@ -375,6 +434,10 @@ pub(super) fn run_set(executor: &mut Executor, index: u32, argv: &[&[u8]]) -> Re
     let protocol = executor.connection(index).protocol;
     Ok(Served::Task(Box::pin(async move {
         hub.everywhere(count, Executor::refresh_settings).await;
+        if memory {
+            // All shards know the new limit by now: what is too much goes at once, as far as a stretch allows.
+            hub.everywhere(count, Executor::keep_within_limit).await;
+        }
         let mut out = Output::default();
         RespSink::new(&mut out, protocol).ok();
         out
@@ -403,6 +466,17 @@ fn take_effect(
     if names.contains(&"loglevel") {
         let level = &settings.log_level;
         process.options.host.set_log_level(level).map_err(|reason| refused("loglevel", &reason))?;
+    }
+    if names.contains(&"maxmemory") {
+        let used = process.memory.allocated();
+        if settings.maxmemory > 0 && settings.maxmemory < used {
+            tracing::warn!(
+                "the new maxmemory ({}) is smaller than the memory in use ({used}): keys will be evicted or writes refused, by \
+                 maxmemory_policy",
+                settings.maxmemory
+            );
+        }
+        process.memory.set_limit(settings.maxmemory);
     }
     Ok(())
 }
@@ -654,6 +728,9 @@ pub(super) mod tests {
                 latency_monitor_threshold: 0,
                 log_level: "info".to_owned(),
                 encodings: Default::default(),
+                maxmemory: 0,
+                eviction: Default::default(),
+                eviction_tenacity: 10,
             },
         }
     }

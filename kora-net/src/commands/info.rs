@@ -135,6 +135,7 @@ impl Facts {
         self.keyspace.misses += other.keyspace.misses;
         self.keyspace.expired += other.keyspace.expired;
         self.keyspace.expired_by_sweep += other.keyspace.expired_by_sweep;
+        self.keyspace.evicted += other.keyspace.evicted;
         for ((db, ttl), (other_db, other_ttl)) in self.dbs.iter_mut().zip(&other.dbs) {
             db.keys += other_db.keys;
             db.expires += other_db.expires;
@@ -159,6 +160,7 @@ impl Facts {
 
 /// A copy of what an executor knows.
 fn gather(executor: &mut Executor, with_commands: bool) -> Facts {
+    let memory = MemoryFacts::of(executor);
     let observed = &executor.observed;
     let (now, totals) = (executor.now, observed.totals);
     let keys = &executor.shard.keys;
@@ -187,7 +189,7 @@ fn gather(executor: &mut Executor, with_commands: bool) -> Facts {
         clients: executor.connections().count(),
         largest_input: executor.connections().map(|(_, c)| c.input_len()).max().unwrap_or(0),
         largest_output: executor.connections().map(|(_, c)| c.output_len()).max().unwrap_or(0),
-        memory: MemoryFacts::of(executor),
+        memory,
         keyspace: keys.stats,
         changes: keys.changes.sequence(),
         totals,
@@ -214,7 +216,6 @@ pub(super) fn info(executor: &mut Executor, index: u32, argv: &[&[u8]]) -> Resul
             hub.everywhere(count, move |executor| gather(executor, with_commands)).await.into_iter();
         let mut facts = parts.next().expect("there is an executor");
         parts.for_each(|part| facts.add(part));
-        memory::note_peak(&process, &facts.memory);
         let mut text = String::new();
         for section in sections {
             if !text.is_empty() {
@@ -224,7 +225,7 @@ pub(super) fn info(executor: &mut Executor, index: u32, argv: &[&[u8]]) -> Resul
             match section {
                 Server => server(&mut text, &process, settings.hz, now),
                 Clients => clients(&mut text, &facts, settings.max_clients),
-                Memory => memory::write_info(&mut text, &process, &facts.memory),
+                Memory => memory::write_info(&mut text, &process, &facts.memory, &settings),
                 Persistence => persistence(&mut text, &process, facts.changes),
                 Stats => stats(&mut text, &process, &facts),
                 Replication => replication(&mut text, &process),
@@ -379,6 +380,7 @@ fn persistence(text: &mut String, process: &Process, changes: u64) {
 
 fn stats(text: &mut String, process: &Process, facts: &Facts) {
     let keyspace = &facts.keyspace;
+    let (exceeded, exceeding) = process.memory.exceeded(process.started.elapsed());
     let stale = 0.0; // keys past their time are found by a sweep of everything, not estimated from a sample
     fields(
         text,
@@ -406,11 +408,11 @@ fn stats(text: &mut String, process: &Process, facts: &Facts) {
             ("expired_stale_perc", &format_args!("{stale:.2}")),
             ("expired_time_cap_reached_count", &0),
             ("expired_keys_by_sweep", &keyspace.expired_by_sweep),
-            ("evicted_keys", &0),
+            ("evicted_keys", &keyspace.evicted),
             ("evicted_clients", &0),
             ("evicted_scripts", &0),
-            ("total_eviction_exceeded_time", &0),
-            ("current_eviction_exceeded_time", &0),
+            ("total_eviction_exceeded_time", &exceeded.as_millis()),
+            ("current_eviction_exceeded_time", &exceeding.as_millis()),
             ("keyspace_hits", &keyspace.hits),
             ("keyspace_misses", &keyspace.misses),
             ("pubsub_channels", &0),

@@ -1,21 +1,25 @@
 //! Memory in INFO, and MEMORY STATS, DOCTOR, MALLOC-STATS and PURGE.
 //!
-//! `used_memory` is counted, not asked of the allocator: what the tables of all shards, the connections with their buffers and the fixed
-//! buffers of the executors take. So it follows the data at once, up and down. What the allocator holds and what the system has given are printed
-//! beside it.
+//! `used_memory` is what the allocator's blocks take that are in use, counted by the allocator itself ([`Gauge`]): data, connections, buffers, everything.
+//! What of it is what is computed from the parts that are known: tables tell their directories and segments, connections their
+//! buffers; `used_memory_startup` is what an empty server took; the rest is the dataset.
+//!
+//! mimalloc has no figure between its blocks and the system: it gives pages back that have been free for some milliseconds, so
+//! what it has resident is what it has in use plus the holes. Hence `allocator_active` and `allocator_resident` are the same figure, the
+//! anonymous part of the resident set, and the fragmentation is their ratio to the blocks in use.
 
 use super::info::fields;
 use super::Served;
 use crate::executor::Executor;
-use crate::limits::{RECV_BUFFERS, RECV_BUFFER_LEN};
+use crate::memory::Gauge;
+use crate::options::Settings;
 use crate::process::Process;
 use crate::resp::encode::{Output, RespSink};
 use kora_engine::error::Error;
 use kora_engine::reply::{Protocol, Reply};
 use kora_engine::table::TableMemory;
-use kora_modules::observe::commandstats::BYTES_PER_COMMAND;
+use kora_engine::value::lazy;
 use std::ops::AddAssign;
-use std::sync::atomic::Ordering;
 
 /// Memory below which a fragmentation says nothing.
 const DOCTOR_MIN: u64 = 5 << 20;
@@ -28,57 +32,52 @@ pub(super) struct MemoryFacts {
     table: TableMemory,
     /// Connections with their buffers.
     clients: u64,
-    /// Buffers that are there from the start.
-    fixed: u64,
     /// Number of keys.
     keys: u64,
+    /// Dropped collections that wait to be freed, and those that were.
+    lazy: (u64, u64),
 }
 
 impl AddAssign for MemoryFacts {
     fn add_assign(&mut self, other: MemoryFacts) {
         self.table += other.table;
         self.clients += other.clients;
-        self.fixed += other.fixed;
         self.keys += other.keys;
+        self.lazy.0 += other.lazy.0;
+        self.lazy.1 += other.lazy.1;
     }
 }
 
 impl MemoryFacts {
-    /// What an executor takes.
-    pub(super) fn of(executor: &Executor) -> MemoryFacts {
+    /// What an executor takes. Its count of allocated bytes is in the process's sum afterwards.
+    pub(super) fn of(executor: &mut Executor) -> MemoryFacts {
+        executor.publish_memory();
         let keys = &executor.shard.keys;
-        let statistics = executor.observed.commands.commands() * BYTES_PER_COMMAND;
+        let (waiting, freed) = lazy::counts();
         MemoryFacts {
             table: keys.memory(),
             clients: executor.connections().map(|(_, c)| super::client::memory(c) as u64).sum(),
-            fixed: (RECV_BUFFERS as usize * RECV_BUFFER_LEN + statistics) as u64,
             keys: (0..keys.databases()).map(|db| keys.len(db) as u64).sum(),
+            lazy: (waiting as u64, freed),
         }
     }
 
-    /// All of it.
-    pub(super) fn used(&self) -> u64 {
-        self.fixed + self.clients + self.table.total() as u64
+    /// What is not keys and values, of so much in use.
+    fn overhead(&self, gauge: &Gauge) -> u64 {
+        let tables = (self.table.directory + self.table.segments) as u64;
+        (gauge.startup() + self.clients + tables).min(gauge.allocated())
     }
 
-    /// What is not keys and values.
-    fn overhead(&self) -> u64 {
-        self.used() - self.dataset()
+    fn dataset(&self, gauge: &Gauge) -> u64 {
+        gauge.allocated() - self.overhead(gauge)
     }
-
-    fn dataset(&self) -> u64 {
-        self.table.records as u64
-    }
-}
-
-/// Keeps the highest sum that was seen.
-pub(super) fn note_peak(process: &Process, facts: &MemoryFacts) {
-    process.peak_memory.fetch_max(facts.used(), Ordering::Relaxed);
 }
 
 /// What the system has given and has in all.
 struct SystemMemory {
     resident: u64,
+    /// The part of it that is not mapped from files: the allocator's, stacks, rings.
+    anonymous: u64,
     total: u64,
 }
 
@@ -89,8 +88,13 @@ impl SystemMemory {
             unsafe { (libc::sysconf(libc::_SC_PAGESIZE), libc::sysconf(libc::_SC_PHYS_PAGES)) };
         let page = page.max(0) as u64;
         let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
-        let resident: u64 = statm.split(' ').nth(1).and_then(|pages| pages.parse().ok()).unwrap_or(0);
-        SystemMemory { resident: resident * page, total: pages.max(0) as u64 * page }
+        let field = |at: usize| statm.split(' ').nth(at).and_then(|pages| pages.parse().ok()).unwrap_or(0u64);
+        let (resident, from_files) = (field(1), field(2));
+        SystemMemory {
+            resident: resident * page,
+            anonymous: resident.saturating_sub(from_files) * page,
+            total: pages.max(0) as u64 * page,
+        }
     }
 }
 
@@ -110,12 +114,13 @@ fn ratio(a: u64, b: u64) -> f64 {
 }
 
 /// The fields of INFO memory.
-pub(super) fn write_info(text: &mut String, process: &Process, facts: &MemoryFacts) {
-    let host = process.options.host.memory();
+pub(super) fn write_info(text: &mut String, process: &Process, facts: &MemoryFacts, settings: &Settings) {
+    let gauge = &process.memory;
     let system = SystemMemory::now();
-    let (used, overhead, dataset) = (facts.used(), facts.overhead(), facts.dataset());
-    let peak = process.peak_memory.load(Ordering::Relaxed);
-    let resident = system.resident;
+    let (used, overhead, dataset) = (gauge.allocated(), facts.overhead(gauge), facts.dataset(gauge));
+    let (peak, startup) = (gauge.peak(), gauge.startup());
+    let SystemMemory { resident, anonymous, total } = system;
+    let limit = settings.maxmemory;
     fields(
         text,
         &[
@@ -127,17 +132,17 @@ pub(super) fn write_info(text: &mut String, process: &Process, facts: &MemoryFac
             ("used_memory_peak_human", &human(peak)),
             ("used_memory_peak_perc", &format_args!("{:.2}%", 100.0 * ratio(used, peak))),
             ("used_memory_overhead", &overhead),
-            ("used_memory_startup", &facts.fixed),
+            ("used_memory_startup", &startup),
             ("used_memory_dataset", &dataset),
             (
                 "used_memory_dataset_perc",
-                &format_args!("{:.2}%", 100.0 * ratio(dataset, used - facts.fixed.min(used))),
+                &format_args!("{:.2}%", 100.0 * ratio(dataset, used.saturating_sub(startup))),
             ),
             ("allocator_allocated", &used),
-            ("allocator_active", &host.committed),
-            ("allocator_resident", &host.committed),
-            ("total_system_memory", &system.total),
-            ("total_system_memory_human", &human(system.total)),
+            ("allocator_active", &anonymous),
+            ("allocator_resident", &anonymous),
+            ("total_system_memory", &total),
+            ("total_system_memory_human", &human(total)),
             ("used_memory_lua", &0),
             ("used_memory_vm_eval", &0),
             ("used_memory_lua_human", &"0B"),
@@ -151,15 +156,16 @@ pub(super) fn write_info(text: &mut String, process: &Process, facts: &MemoryFac
             ("used_memory_functions", &0),
             ("used_memory_scripts", &0),
             ("used_memory_scripts_human", &"0B"),
-            ("maxmemory", &0),
-            ("maxmemory_human", &"0B"),
-            ("maxmemory_policy", &"noeviction"),
-            ("allocator_frag_ratio", &format_args!("{:.2}", ratio(host.committed, used))),
-            ("allocator_frag_bytes", &host.committed.saturating_sub(used)),
+            ("maxmemory", &limit),
+            ("maxmemory_human", &human(limit)),
+            ("maxmemory_policy", &settings.eviction.policy.name()),
+            ("maxmemory_effective", &if limit == 0 { 0 } else { gauge.allowed() }),
+            ("allocator_frag_ratio", &format_args!("{:.2}", ratio(anonymous, used))),
+            ("allocator_frag_bytes", &(anonymous as i64 - used as i64)),
             ("allocator_rss_ratio", &"1.00"),
             ("allocator_rss_bytes", &0),
-            ("rss_overhead_ratio", &format_args!("{:.2}", ratio(resident, host.committed))),
-            ("rss_overhead_bytes", &(resident as i64 - host.committed as i64)),
+            ("rss_overhead_ratio", &format_args!("{:.2}", ratio(resident, anonymous))),
+            ("rss_overhead_bytes", &(resident as i64 - anonymous as i64)),
             ("mem_fragmentation_ratio", &format_args!("{:.2}", ratio(resident, used))),
             ("mem_fragmentation_bytes", &(resident as i64 - used as i64)),
             ("mem_not_counted_for_evict", &0),
@@ -169,10 +175,10 @@ pub(super) fn write_info(text: &mut String, process: &Process, facts: &MemoryFac
             ("mem_clients_normal", &facts.clients),
             ("mem_cluster_links", &0),
             ("mem_aof_buffer", &0),
-            ("mem_allocator", &host.allocator),
+            ("mem_allocator", &process.options.host.memory().allocator),
             ("active_defrag_running", &0),
-            ("lazyfree_pending_objects", &0),
-            ("lazyfreed_objects", &0),
+            ("lazyfree_pending_objects", &facts.lazy.0),
+            ("lazyfreed_objects", &facts.lazy.1),
         ],
     );
 }
@@ -180,20 +186,21 @@ pub(super) fn write_info(text: &mut String, process: &Process, facts: &MemoryFac
 /// One value of MEMORY STATS.
 enum Stat {
     Bytes(u64),
+    Signed(i64),
     Ratio(f64),
 }
 
 fn stats(process: &Process, facts: &MemoryFacts) -> Vec<(&'static str, Stat)> {
-    use Stat::{Bytes, Ratio};
-    let host = process.options.host.memory();
-    let system = SystemMemory::now();
-    let used = facts.used();
-    let peak = process.peak_memory.load(Ordering::Relaxed);
-    let beyond_start = used - facts.fixed.min(used);
+    use Stat::{Bytes, Ratio, Signed};
+    let gauge = &process.memory;
+    let SystemMemory { resident, anonymous, .. } = SystemMemory::now();
+    let (used, peak, startup) = (gauge.allocated(), gauge.peak(), gauge.startup());
+    let beyond_start = used.saturating_sub(startup);
+    let dataset = facts.dataset(gauge);
     vec![
         ("peak.allocated", Bytes(peak)),
         ("total.allocated", Bytes(used)),
-        ("startup.allocated", Bytes(facts.fixed)),
+        ("startup.allocated", Bytes(startup)),
         ("replication.backlog", Bytes(0)),
         ("clients.slaves", Bytes(0)),
         ("clients.normal", Bytes(facts.clients)),
@@ -203,28 +210,32 @@ fn stats(process: &Process, facts: &MemoryFacts) -> Vec<(&'static str, Stat)> {
         ("functions.caches", Bytes(0)),
         ("overhead.hashtable.directory", Bytes(facts.table.directory as u64)),
         ("overhead.hashtable.segments", Bytes(facts.table.segments as u64)),
-        ("overhead.total", Bytes(facts.overhead())),
+        ("overhead.total", Bytes(facts.overhead(gauge))),
         ("keys.count", Bytes(facts.keys)),
         ("keys.bytes-per-key", Bytes(beyond_start.checked_div(facts.keys).unwrap_or(0))),
-        ("dataset.bytes", Bytes(facts.dataset())),
-        ("dataset.percentage", Ratio(100.0 * ratio(facts.dataset(), beyond_start))),
+        ("dataset.bytes", Bytes(dataset)),
+        ("dataset.percentage", Ratio(100.0 * ratio(dataset, beyond_start))),
         ("peak.percentage", Ratio(100.0 * ratio(used, peak))),
         ("allocator.allocated", Bytes(used)),
-        ("allocator.active", Bytes(host.committed)),
-        ("allocator.resident", Bytes(host.committed)),
-        ("allocator-fragmentation.ratio", Ratio(ratio(host.committed, used))),
-        ("allocator-fragmentation.bytes", Bytes(host.committed.saturating_sub(used))),
-        ("fragmentation", Ratio(ratio(system.resident, used))),
-        ("fragmentation.bytes", Bytes(system.resident.saturating_sub(used))),
+        ("allocator.active", Bytes(anonymous)),
+        ("allocator.resident", Bytes(anonymous)),
+        ("allocator-fragmentation.ratio", Ratio(ratio(anonymous, used))),
+        ("allocator-fragmentation.bytes", Signed(anonymous as i64 - used as i64)),
+        ("allocator-rss.ratio", Ratio(1.0)),
+        ("allocator-rss.bytes", Signed(0)),
+        ("rss-overhead.ratio", Ratio(ratio(resident, anonymous))),
+        ("rss-overhead.bytes", Signed(resident as i64 - anonymous as i64)),
+        ("fragmentation", Ratio(ratio(resident, used))),
+        ("fragmentation.bytes", Signed(resident as i64 - used as i64)),
     ]
 }
 
 /// The text of MEMORY DOCTOR.
 fn diagnosis(process: &Process, facts: &MemoryFacts) -> String {
-    let used = facts.used();
+    let gauge = &process.memory;
+    let (used, peak) = (gauge.allocated(), gauge.peak());
     let resident = SystemMemory::now().resident;
-    let peak = process.peak_memory.load(Ordering::Relaxed);
-    if used - facts.fixed.min(used) < DOCTOR_MIN {
+    if used.saturating_sub(gauge.startup()) < DOCTOR_MIN {
         return "There is hardly any data in this server, so its memory tells nothing. Ask again when there is more.\n"
             .to_owned();
     }
@@ -245,7 +256,15 @@ fn diagnosis(process: &Process, facts: &MemoryFacts) -> String {
             human(used)
         ));
     }
-    if facts.clients > facts.dataset() {
+    if gauge.allowed() < u64::MAX && used + used / 20 > gauge.allowed() {
+        findings.push(format!(
+            "Limit: with the present fragmentation {} may be in use within maxmemory, {} are. Keys are evicted or writes \
+             refused, by maxmemory_policy.",
+            human(gauge.allowed()),
+            human(used)
+        ));
+    }
+    if facts.clients > facts.dataset(gauge) {
         findings.push(format!(
             "Connections: they take {}, more than the data. CLIENT LIST shows which (tot-mem); look for clients that do \
              not read their replies, and set output_buffer_limit_normal.",
@@ -266,10 +285,9 @@ fn with_facts(executor: &mut Executor, index: u32, answer: Answer) -> Result<Ser
     let protocol: Protocol = executor.connection(index).protocol;
     Ok(Served::Task(Box::pin(async move {
         let mut facts = MemoryFacts::default();
-        for part in hub.everywhere(count, |executor| MemoryFacts::of(executor)).await {
+        for part in hub.everywhere(count, MemoryFacts::of).await {
             facts += part;
         }
-        note_peak(&process, &facts);
         let mut out = Output::default();
         answer(&process, &facts, &mut RespSink::new(&mut out, protocol));
         out
@@ -285,6 +303,7 @@ pub(super) fn run_stats(executor: &mut Executor, index: u32) -> Result<Served, E
             reply.bulk(name.as_bytes());
             match stat {
                 Stat::Bytes(bytes) => reply.integer(bytes as i64),
+                Stat::Signed(bytes) => reply.integer(bytes),
                 Stat::Ratio(ratio) => reply.double(ratio),
             }
         }
@@ -303,15 +322,16 @@ pub(super) fn run_malloc_stats(executor: &mut Executor, index: u32) -> Result<Se
     with_facts(executor, index, |process, facts, reply| {
         let host = process.options.host.memory();
         let text = format!(
-            "Allocator: {}\nCounted by the server: {} ({})\nCommitted: {} ({})\nMost committed: {} ({})\nResident: {}\n",
+            "Allocator: {}\nBlocks in use: {} ({})\nMost in use: {} ({})\nReserved: {} ({})\nResident: {}\nCollections waiting to be freed: {}\n",
             host.allocator,
-            facts.used(),
-            human(facts.used()),
+            process.memory.allocated(),
+            human(process.memory.allocated()),
+            process.memory.peak(),
+            human(process.memory.peak()),
             host.committed,
             human(host.committed),
-            host.peak_committed,
-            human(host.peak_committed),
             human(SystemMemory::now().resident),
+            facts.lazy.0,
         );
         reply.verbatim("txt", text.as_bytes());
     })
@@ -322,7 +342,7 @@ pub(super) fn run_purge(executor: &mut Executor, index: u32) -> Result<Served, E
     let (hub, count) = (executor.hub.clone(), executor.count);
     let protocol = executor.connection(index).protocol;
     Ok(Served::Task(Box::pin(async move {
-        hub.everywhere(count, |executor| executor.process.options.host.purge_memory()).await;
+        hub.everywhere(count, |executor| executor.process.options.host.purge_memory(true)).await;
         let mut out = Output::default();
         RespSink::new(&mut out, protocol).ok();
         out
@@ -351,10 +371,16 @@ mod tests {
     #[test]
     fn the_parts_make_the_whole() {
         let table = TableMemory { directory: 100, segments: 2000, records: 30_000 };
-        let mut facts = MemoryFacts { table, clients: 500, fixed: 4000, keys: 3 };
+        let mut facts = MemoryFacts { table, clients: 500, keys: 3, lazy: (1, 2) };
         facts += facts;
-        assert_eq!(facts.used(), 2 * (100 + 2000 + 30_000 + 500 + 4000));
-        assert_eq!(facts.used(), facts.overhead() + facts.dataset());
+        let gauge = Gauge::new(1);
+        gauge.publish(4000);
+        gauge.started();
+        gauge.publish(70_000);
+        assert_eq!(facts.overhead(&gauge), 4000 + 2 * (100 + 2000 + 500));
+        assert_eq!(facts.overhead(&gauge) + facts.dataset(&gauge), gauge.allocated());
+        gauge.publish(-73_000);
+        assert_eq!(facts.dataset(&gauge), 0, "less than nothing is nothing");
     }
 
     #[test]

@@ -136,11 +136,6 @@ fn subcommand_syntax(argv: &[&[u8]]) -> Error {
     Error::owned(text)
 }
 
-/// Bytes that an executor takes.
-pub(crate) fn memory_of(executor: &Executor) -> u64 {
-    memory::MemoryFacts::of(executor).used()
-}
-
 /// Whether this is CLIENT REPLY.
 pub(crate) fn is_client_reply(command: &Command) -> bool {
     matches!(command.spec.run, Run::Server(ServerCommand::ClientReply))

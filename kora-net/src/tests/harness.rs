@@ -29,7 +29,11 @@ impl Host for NoHost {
     fn allocated_by_thread(&self) -> isize {
         0
     }
-    fn purge_memory(&self) {}
+    fn purge_memory(&self, _: bool) {}
+    fn set_prompt_purge(&self, _: bool) {}
+    unsafe fn is_in_sparse_page(&self, _: *const u8, _: u8) -> bool {
+        false
+    }
 }
 
 /// Stops when it goes out of scope.
@@ -80,6 +84,9 @@ impl TestServer {
                 latency_monitor_threshold: 0,
                 log_level: "info".to_owned(),
                 encodings: Default::default(),
+                maxmemory: 0,
+                eviction: Default::default(),
+                eviction_tenacity: 10,
             },
         };
         change(&mut options);
