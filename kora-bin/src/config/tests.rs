@@ -90,6 +90,12 @@ const KEYS_TABLE: &[(&str, &str, &str, &str, &str, &str)] = &[
     ("proto_max_bulk_len", "1mb", "1048576", "3gb", "\"3gb\"", "a size of 1mb to 2gb, such as \"512mb\""),
     ("databases", "1", "1", "0", "0", "1 to 16384"),
     ("hz", "100", "100", "501", "501", "1 to 500"),
+    ("maxmemory", "64mb", "\"64mb\"", "-1", "-1", "a size such as \"512mb\""),
+    ("maxmemory_policy", "allkeys-lfu", "\"volatile-ttl\"", "lru", "\"lru\"", POLICIES),
+    ("maxmemory_samples", "10", "10", "0", "65", "1 to 64"),
+    ("maxmemory_eviction_tenacity", "100", "100", "101", "-1", "0 to 100"),
+    ("lfu_log_factor", "0", "0", "-1", "-1", "0 to 2147483647"),
+    ("lfu_decay_time", "0", "0", "-1", "-1", "0 to 2147483647"),
     ("hash_max_listpack_entries", "7", "7", "-1", "-1", "an integer, 0 or more"),
     ("hash_max_listpack_value", "7", "7", "-1", "-1", "an integer, 0 or more"),
     ("hll_sparse_max_bytes", "7", "7", "-1", "-1", "an integer, 0 or more"),
@@ -111,6 +117,10 @@ const KEYS_TABLE: &[(&str, &str, &str, &str, &str, &str)] = &[
 
 const ADDRESSES: &str = "a list of IP addresses such as [\"127.0.0.1\", \"::1\"]";
 const LEVELS: &str = "\"off\", \"error\", \"warn\", \"info\", \"debug\" or \"trace\"";
+
+const POLICIES: &str =
+    "\"volatile-lru\", \"volatile-lfu\", \"volatile-random\", \"volatile-ttl\", \"allkeys-lru\", \
+    \"allkeys-lfu\", \"allkeys-random\" or \"noeviction\"";
 
 fn shown(text: &str) -> String {
     if text.parse::<i64>().is_ok() {

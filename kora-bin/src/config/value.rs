@@ -62,6 +62,7 @@ impl Kind {
         match self {
             Kind::Integer { min, max: i64::MAX } => format!("an integer, {min} or more"),
             Kind::Integer { min, max } => format!("{min} to {max}"),
+            Kind::Bytes { min: 0, max: u64::MAX } => "a size such as \"512mb\"".into(),
             Kind::Bytes { min, max } => {
                 format!("a size of {} to {}, such as \"512mb\"", size_text(min), size_text(max))
             }

@@ -612,16 +612,17 @@ impl Record {
         unsafe { dealloc(self.0.as_ptr(), layout(self.size())) }
     }
 
-    /// Start of its allocation.
-    pub(super) fn as_ptr(self) -> *const u8 {
-        self.0.as_ptr()
-    }
-
-    /// The same record in another allocation; this one is freed.
+    /// The same record, whatever of it lies in sparse pages of the allocator in other allocations, and whether there was any. A large string that was cut out
+    /// of a longer buffer becomes a buffer of its own.
     ///
     /// # Safety
-    /// The caller is the owner, and owns the result instead.
-    pub(super) unsafe fn relocated(self) -> Record {
+    /// The caller is the owner of the record, and owns the result instead.
+    pub(super) unsafe fn relocated(self, is_sparse: &dyn Fn(*const u8) -> bool) -> (Record, bool) {
+        // SAFETY: by the caller, nobody else sees the record or its value.
+        let moved_value = unsafe { self.relocate_value(is_sparse) };
+        if !is_sparse(self.0.as_ptr()) {
+            return (self, moved_value);
+        }
         let size = self.size();
         let copy = Record::allocate(size);
         // SAFETY: both allocations are `size` bytes long; what the record owns belongs to the copy, of this one only the
@@ -630,7 +631,37 @@ impl Record {
             std::ptr::copy_nonoverlapping(self.0.as_ptr(), copy.0.as_ptr(), size);
             self.free_shell();
         }
-        copy
+        (copy, true)
+    }
+
+    /// # Safety
+    /// As for `relocated`.
+    #[inline]
+    unsafe fn relocate_value(self, is_sparse: &dyn Fn(*const u8) -> bool) -> bool {
+        let header = self.header();
+        match header.kind() {
+            KIND_INLINE | KIND_INT => false,
+            KIND_LARGE => {
+                // SAFETY: by the caller.
+                let large = unsafe { self.large_mut() };
+                let moves = is_sparse(large.bytes.as_ptr());
+                if moves {
+                    *large = Large::new(Bytes::copy_from_slice(&large.bytes));
+                }
+                moves
+            }
+            kind => {
+                // SAFETY: a record of a collection has a value word; by the caller nobody else uses it meanwhile, and what becomes of the
+                // object is put back.
+                unsafe {
+                    let word = self.word(header.value_word_offset());
+                    let mut object = Object::from_word(type_of(kind), word.read());
+                    object.relocate(is_sparse);
+                    let moved = object.into_word();
+                    std::mem::replace(&mut *word, moved) != moved
+                }
+            }
+        }
     }
 
     /// Moves the value out, as the payload of another record.

@@ -567,20 +567,28 @@ impl Segment {
         u64::from(header.count) * 8 < u64::from(header.words) * 5
     }
 
-    /// Moves the records for which the allocator says so to other memory; returns how many.
-    pub(super) fn relocate(&mut self, is_sparse: &dyn Fn(*const u8) -> bool) -> usize {
-        let mut moved = 0;
+    /// Moves what lies in sparse pages of the allocator elsewhere; returns how many records were concerned.
+    pub(super) fn relocate(&mut self, is_sparse: &dyn Fn(*const u8) -> bool) -> (usize, Delta) {
+        let (mut moved, mut delta) = (0, Delta { expires: 0, bytes: 0 });
         for at in 0..self.slots() {
             let slot = self.get(at);
-            if slot == 0 || !is_sparse(self.record_of(slot).as_ptr()) {
+            if slot == 0 {
                 continue;
             }
-            // SAFETY: the new record takes the place of the old one, which the segment owned.
-            let record = unsafe { self.record_of(slot).relocated() };
-            self.set(at, slot & !ADDRESS_MASK | record.address());
-            moved += 1;
+            if at + PREFETCH_DISTANCE < self.slots() {
+                Record::prefetch(self.get(at + PREFETCH_DISTANCE) & ADDRESS_MASK);
+            }
+            let record = self.record_of(slot);
+            let before = record.heap_bytes();
+            // SAFETY: the segment owns the record, and the new one takes its place.
+            let (record, changed) = unsafe { record.relocated(is_sparse) };
+            if changed {
+                self.set(at, slot & !ADDRESS_MASK | record.address());
+                delta.bytes += record.heap_bytes() as isize - before as isize;
+                moved += 1;
+            }
         }
-        moved
+        (moved, delta)
     }
 
     /// The slots in use, in order.

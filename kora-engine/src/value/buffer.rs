@@ -74,6 +74,16 @@ impl Buffer {
         unsafe { self.0.as_ref() }
     }
 
+    /// Moves the bytes to another allocation when this one lies in a sparse page.
+    pub(crate) fn relocate(&mut self, is_sparse: &dyn Fn(*const u8) -> bool) {
+        // The static of empty ones is no block of the allocator.
+        if self.capacity() > 0 && is_sparse(self.0.as_ptr().cast()) {
+            let mut copy = Buffer::with_capacity(self.capacity());
+            copy.extend_from_slice(self);
+            *self = copy;
+        }
+    }
+
     /// Bytes that fit without another allocation.
     #[inline]
     pub fn capacity(&self) -> usize {

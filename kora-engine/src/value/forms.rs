@@ -22,6 +22,10 @@ pub(crate) unsafe trait Pointer: Sized {
     /// # Safety
     /// `raw` came from `into_raw` of the same type and is turned back once.
     unsafe fn from_raw(raw: *mut u8) -> Self;
+
+    /// Moves what lies in sparse pages of the allocator elsewhere, if that is quickly done. Large collections stay: parts of them may point to
+    /// each other.
+    fn relocate(&mut self, _is_sparse: &dyn Fn(*const u8) -> bool) {}
 }
 
 // SAFETY: a box of a type that is aligned to 8 and not zero-sized lies in the heap, whose addresses fit 48 bits: records
@@ -48,6 +52,10 @@ unsafe impl Pointer for Buffer {
         // SAFETY: by the caller.
         unsafe { Buffer::from_raw(raw) }
     }
+
+    fn relocate(&mut self, is_sparse: &dyn Fn(*const u8) -> bool) {
+        Buffer::relocate(self, is_sparse);
+    }
 }
 
 /// What fits a record's value word.
@@ -63,6 +71,9 @@ pub(crate) unsafe trait InWord: Sized {
     /// # Safety
     /// `word` came from `into_word` of the same type, and every value that is made of it but one is forgotten.
     unsafe fn from_word(word: u64) -> Self;
+
+    /// Moves what lies in sparse pages of the allocator elsewhere, if that is quickly done.
+    fn relocate(&mut self, is_sparse: &dyn Fn(*const u8) -> bool);
 }
 
 /// `word` of a pointer and the number of a form.
@@ -102,6 +113,12 @@ macro_rules! forms {
                     // SAFETY: by the caller, the pointer came from the payload of this form.
                     $($number => $name::$form(unsafe { $crate::value::forms::Pointer::from_raw(raw) }),)+
                     form => unreachable!("form {form} of {}", stringify!($name)),
+                }
+            }
+
+            fn relocate(&mut self, is_sparse: &dyn Fn(*const u8) -> bool) {
+                match self {
+                    $($name::$form(payload) => $crate::value::forms::Pointer::relocate(payload, is_sparse),)+
                 }
             }
         }

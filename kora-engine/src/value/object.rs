@@ -132,6 +132,11 @@ impl Object {
         }
     }
 
+    /// Moves what lies in sparse pages of the allocator elsewhere, if that is quickly done.
+    pub(crate) fn relocate(&mut self, is_sparse: &dyn Fn(*const u8) -> bool) {
+        each!(self, collection => collection.relocate(is_sparse))
+    }
+
     /// Drops it, now or in slices later when it is large.
     pub(crate) fn discard(self) {
         lazy::discard(self);

@@ -44,6 +44,10 @@ unsafe impl Pointer for Block {
         // SAFETY: by the caller: it came from the block's buffer.
         Block(unsafe { Pointer::from_raw(raw) })
     }
+
+    fn relocate(&mut self, is_sparse: &dyn Fn(*const u8) -> bool) {
+        self.0.relocate(is_sparse);
+    }
 }
 
 #[derive(Clone, Copy)]
