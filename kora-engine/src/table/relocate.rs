@@ -69,7 +69,7 @@ mod tests {
         let memory = table.memory();
         let mut cursor = 0;
         let mut sum = Relocated::default();
-        let every_second = |block: *const u8| block.addr() / 16 % 2 == 0;
+        let every_second = |block: *const u8| (block.addr() / 16).is_multiple_of(2);
         loop {
             let done = table.relocate(&mut cursor, 1, &every_second);
             sum.seen += done.seen;
