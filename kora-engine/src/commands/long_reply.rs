@@ -15,8 +15,9 @@ use crate::value::item::{Item, Sink};
 use bytes::Bytes;
 use std::collections::VecDeque;
 
-/// Elements that are gathered, or written, in a turn per segment of its budget.
-const ELEMENTS_PER_SEGMENT: usize = 256;
+/// Elements that are gathered, or written, in a turn per segment of its budget. An element is a cache miss or two and a copy; a
+/// turn of a thousand of them is some 100 us, and what it writes fits one piece of a vectored send.
+const ELEMENTS_PER_SEGMENT: usize = 64;
 
 /// Elements that are gathered in the first turn: about 100 us of work.
 pub(crate) const FIRST_ELEMENTS: usize = 1024;

@@ -136,6 +136,7 @@ impl Facts {
         self.keyspace.expired += other.keyspace.expired;
         self.keyspace.expired_by_sweep += other.keyspace.expired_by_sweep;
         self.keyspace.evicted += other.keyspace.evicted;
+        self.keyspace.expired_fields += other.keyspace.expired_fields;
         for ((db, ttl), (other_db, other_ttl)) in self.dbs.iter_mut().zip(&other.dbs) {
             db.keys += other_db.keys;
             db.expires += other_db.expires;
@@ -403,7 +404,7 @@ fn stats(text: &mut String, process: &Process, facts: &Facts) {
             ("sync_full", &0),
             ("sync_partial_ok", &0),
             ("sync_partial_err", &0),
-            ("expired_subkeys", &0),
+            ("expired_subkeys", &keyspace.expired_fields),
             ("expired_keys", &keyspace.expired),
             ("expired_stale_perc", &format_args!("{stale:.2}")),
             ("expired_time_cap_reached_count", &0),

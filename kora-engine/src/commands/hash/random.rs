@@ -16,6 +16,7 @@ use crate::change::UnixMs;
 use crate::commands::long_reply::{self, Elements, Gather};
 use crate::error::Error;
 use crate::exec::{Exec, Outcome, DONE};
+use crate::hash::KeyHasher;
 use crate::keyspace::View;
 use crate::limits::RANDOM_ELEMENTS_MAX;
 use crate::random::Random;
@@ -101,8 +102,9 @@ enum Plan {
     Settle,
     /// So many draws, whichever fields they meet.
     Draw { left: usize },
-    /// Draws until there are so many different fields.
-    DrawDistinct { left: usize, chosen: HashSet<Box<[u8]>> },
+    /// Draws until there are so many different fields. What is remembered of those chosen are hashes: few bytes, which are gone
+    /// at once. Two fields with the same one would count as one; among a billion fields the chance that any two have it is 3 percent.
+    DrawDistinct { left: usize, hasher: KeyHasher, chosen: HashSet<u64> },
     /// A walk over all fields, of which `wanted` of `left` are taken.
     Sample { position: u64, wanted: usize, left: usize },
 }
@@ -119,14 +121,19 @@ struct Choice {
 }
 
 impl Choice {
-    fn plan(&self, len: usize, is_packed: bool) -> Plan {
+    fn plan(&self, len: usize, is_packed: bool, seed: u64) -> Plan {
         match self.wanted {
             Wanted::One => Plan::Draw { left: 1 },
             Wanted::Any(count) => Plan::Draw { left: count },
             Wanted::Distinct(count) if is_packed || count >= len / 3 => {
                 Plan::Sample { position: 0, wanted: count.min(len), left: len }
             }
-            Wanted::Distinct(count) => Plan::DrawDistinct { left: count, chosen: HashSet::new() },
+            Wanted::Distinct(count) => Plan::DrawDistinct {
+                left: count,
+                hasher: KeyHasher::new(seed),
+                // Fewer than there are fields. Made in one piece: growing would move all of it.
+                chosen: HashSet::with_capacity(count),
+            },
         }
     }
 }
@@ -159,7 +166,7 @@ impl Gather for Choice {
             if !hash.reclaim(now, SEGMENTS_PER_TURN) {
                 return Ok(false);
             }
-            self.plan = self.plan(hash.len(), hash.is_packed());
+            self.plan = self.plan(hash.len(), hash.is_packed(), random.number());
         }
         let Ok(Some(hash)) = shard.keys.look::<Hash>(view, &key) else { return Ok(true) };
         let (with_values, nested) = (self.with_values, self.nested);
@@ -207,14 +214,14 @@ impl Gather for Choice {
                 }
                 Ok(*left == 0)
             }
-            Plan::DrawDistinct { left, chosen } => {
+            Plan::DrawDistinct { left, hasher, chosen } => {
                 // At most a third of the fields is wanted: two draws of three are new ones, unless many fields have gone.
                 for _ in 0..count {
                     if *left == 0 {
                         break;
                     }
                     let Some((field, found)) = hash.random(now, &mut random) else { return Ok(true) };
-                    if found.is_due(now) || !chosen.insert(field.to_vec().into()) {
+                    if found.is_due(now) || !chosen.insert(field.with_bytes(|text| hasher.hash(text))) {
                         continue;
                     }
                     push(field, found, with_values, nested, elements);
