@@ -8,6 +8,7 @@ pub(crate) mod collection_scan;
 mod connection;
 mod expire;
 pub(crate) mod generic;
+mod geo;
 mod hash;
 mod hyperloglog;
 pub mod lcs;
@@ -40,4 +41,5 @@ pub(crate) const FAMILIES: &[&[CommandSpec]] = &[
     server::ROWS,
     cluster::ROWS,
     zset::ROWS,
+    geo::ROWS,
 ];

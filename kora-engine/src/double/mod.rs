@@ -191,6 +191,40 @@ impl Text {
         text
     }
 
+    /// As C's `%.17g` writes it, which is what Redis's ZSCAN answers for large sorted sets.
+    pub fn of_17_digits(value: f64) -> Text {
+        if !value.is_finite() || value == 0.0 {
+            return Text::of(value);
+        }
+        // Exact to the last digit, as C's is: `d.dddddddddddddddde-5`.
+        let scientific = format!("{value:.16e}");
+        let (mantissa, exponent) = scientific.split_once('e').expect("an exponent");
+        let exponent: i32 = exponent.parse().expect("an exponent is a number");
+        let digits: Vec<u8> = mantissa.bytes().filter(u8::is_ascii_digit).collect();
+        let shown = digits.iter().rposition(|&digit| digit != b'0').map_or(1, |last| last + 1);
+        let digits = &digits[..shown];
+        let mut text = Text { bytes: [0; TEXT_MAX], len: 0 };
+        if value < 0.0 {
+            text.put(b"-");
+        }
+        if (-4..17).contains(&exponent) {
+            let last = exponent + 1 - shown as i32;
+            text.put_plain(digits, last);
+        } else {
+            text.put(&digits[..1]);
+            if shown > 1 {
+                text.put(b".");
+                text.put(&digits[1..]);
+            }
+            text.put(if exponent < 0 { b"e-" } else { b"e+" });
+            if exponent.abs() < 10 {
+                text.put(b"0");
+            }
+            text.put(itoa::Buffer::new().format(exponent.unsigned_abs()).as_bytes());
+        }
+        text
+    }
+
     /// The bytes.
     #[inline]
     pub fn as_bytes(&self) -> &[u8] {
@@ -207,27 +241,38 @@ impl Text {
         self.len += count;
     }
 
+    /// Digits without an exponent; that of the last one is `exponent`.
+    fn put_plain(&mut self, digits: &[u8], exponent: i32) {
+        if exponent >= 0 {
+            self.put(digits);
+            self.put_zeros(exponent as usize);
+            return;
+        }
+        match usize::try_from(digits.len() as i32 + exponent) {
+            Ok(point) if point > 0 => {
+                self.put(&digits[..point]);
+                self.put(b".");
+                self.put(&digits[point..]);
+            }
+            _ => {
+                self.put(b"0.");
+                self.put_zeros((-exponent) as usize - digits.len());
+                self.put(digits);
+            }
+        }
+    }
+
     fn put_digits(&mut self, digits: &Digits, negative: bool) {
         let (shown, exponent) = (&digits.digits[..digits.len], digits.exponent);
         let count = shown.len();
         // The exponent of the first digit.
         let scientific = exponent + count as i32 - 1;
-        if exponent >= 0 && scientific < count as i32 + 7 {
-            self.put(shown);
-            self.put_zeros(exponent as usize);
-        } else if exponent < 0 && (exponent > -7 || scientific.abs() < 4) {
-            match usize::try_from(count as i32 + exponent) {
-                Ok(point) if point > 0 => {
-                    self.put(&shown[..point]);
-                    self.put(b".");
-                    self.put(&shown[point..]);
-                }
-                _ => {
-                    self.put(b"0.");
-                    self.put_zeros((-exponent) as usize - count);
-                    self.put(shown);
-                }
-            }
+        let is_plain = match exponent {
+            0.. => scientific < count as i32 + 7,
+            _ => exponent > -7 || scientific.abs() < 4,
+        };
+        if is_plain {
+            self.put_plain(shown, exponent);
         } else {
             let shown = &shown[..count.min(18 - negative as usize)];
             self.put(&shown[..1]);
@@ -409,6 +454,31 @@ mod tests {
             (8.473342511035414e307, "8.4733425110354135e+307"),
         ] {
             assert_eq!(text(value), expected);
+        }
+    }
+
+    #[test]
+    fn seventeen_digits_are_those_of_c() {
+        for (value, expected) in [
+            (0.1, "0.10000000000000001"),
+            (1.5, "1.5"),
+            (1e20, "1e+20"),
+            (-0.0, "-0"),
+            (f64::NEG_INFINITY, "-inf"),
+            (3.0, "3"),
+            (1e-7, "9.9999999999999995e-08"),
+            (123456789012345678.0, "1.2345678901234568e+17"),
+            (100000.5, "100000.5"),
+            (1e17, "1e+17"),
+            (1e16, "10000000000000000"),
+            (1.5e300, "1.5000000000000001e+300"),
+            (-0.0001, "-0.0001"),
+            (0.00001, "1.0000000000000001e-05"),
+            (120.0, "120"),
+            (-f64::MAX, "-1.7976931348623157e+308"),
+        ] {
+            let text = Text::of_17_digits(value);
+            assert_eq!(std::str::from_utf8(text.as_bytes()).unwrap(), expected);
         }
     }
 

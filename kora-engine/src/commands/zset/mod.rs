@@ -3,11 +3,13 @@
 //! Commands over several keys read sorted sets and plain sets alike (see [`combine`]); keys of other shards are there as
 //! guests while they run.
 
-pub(super) mod add;
+pub(crate) mod add;
 mod limits;
+mod random;
 mod range;
 mod read;
 mod remove;
+mod scan;
 
 use crate::command::{
     Categories, CommandSpec, Coordinated, Flags, Group, Handler, KeyFlags, KeySpec, Run, Spread, ROW,
@@ -148,6 +150,19 @@ pub(crate) const ROWS: &[CommandSpec] = &[
         summary: "Takes the members with the lowest scores out of a sorted set.",
         syntax: "key [count]",
         run: one_key(remove::zpopmin),
+        ..ZSET
+    },
+    CommandSpec {
+        name: "zrandmember",
+        arity: -2,
+        flags: Flags::READONLY,
+        keys: READ,
+        since: "6.2.0",
+        complexity: "O(N*log(M)) with N members answered of M in the sorted set",
+        summary: "Answers members chosen at random.",
+        syntax: "key [count [WITHSCORES]]",
+        tips: &["nondeterministic_output"],
+        run: one_key(random::zrandmember),
         ..ZSET
     },
     CommandSpec {
@@ -307,6 +322,19 @@ pub(crate) const ROWS: &[CommandSpec] = &[
         summary: "Answers the rank of a member, from the highest score.",
         syntax: "key member [WITHSCORE]",
         run: one_key(read::zrevrank),
+        ..ZSET
+    },
+    CommandSpec {
+        name: "zscan",
+        arity: -3,
+        flags: Flags::READONLY,
+        keys: READ,
+        since: "2.8.0",
+        complexity: "O(COUNT) per call, O(N) for a whole iteration over N members",
+        summary: "Iterates over the members of a sorted set with their scores, some at a time.",
+        syntax: "key cursor [MATCH pattern] [COUNT count]",
+        tips: &["nondeterministic_output"],
+        run: one_key(scan::zscan),
         ..ZSET
     },
     CommandSpec {
