@@ -52,6 +52,7 @@ families! {
     counters
     databases
     expire
+    geo
     getex
     hyperloglog
     hash_field_expiry
