@@ -241,7 +241,9 @@ impl Work {
     async fn fetch(&self, others: Vec<Vec<u8>>, out: &mut Output) -> Result<(), Error> {
         let argv: Vec<&[u8]> = self.argv.iter().map(|arg| &arg[..]).collect();
         let keys = keys_of(self.command, &argv).ok_or(Error::SYNTAX)?;
-        let written = keys.iter().find(|key| !key.flags.contains(KeyFlags::RO)).unwrap_or(&keys[0]);
+        // Of several destinations, which GEORADIUS can name, the last one is written.
+        let written = keys.iter().filter(|key| !key.flags.contains(KeyFlags::RO)).max_by_key(|key| key.index);
+        let written = written.unwrap_or(&keys[0]);
         let home = self.owner(argv[written.index]);
         let mut names: Vec<Vec<u8>> = keys.iter().map(|key| argv[key.index].to_vec()).chain(others).collect();
         names.sort_unstable();

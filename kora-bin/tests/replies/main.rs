@@ -81,6 +81,7 @@ families! {
     strings_of_other_types
     zset
     zset_ranges
+    zset_walks
 }
 
 fn cases() -> PathBuf {

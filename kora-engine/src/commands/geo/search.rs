@@ -296,7 +296,6 @@ fn search(exec: &mut Exec<'_>, form: Form, reply: &mut dyn Reply) -> Outcome {
         sort(&mut points, order, count);
     }
     points.truncate(count);
-    drop(zset);
     match query.destination {
         None => answer(&points, &query, unit, reply),
         Some(destination) => {
