@@ -10,8 +10,8 @@ use crate::reply::Reply;
 use crate::value::lazy;
 use bytes::Bytes;
 
-/// How many elements of a dropped collection are freed in the time of a segment of keys.
-const ELEMENTS_PER_SEGMENT: usize = 500;
+/// How many blocks of dropped memory are freed in the time of a segment of keys, which is mostly looked at and not touched.
+const BLOCKS_PER_SEGMENT: usize = 128;
 
 /// Which shard this is, of how many.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -115,9 +115,22 @@ impl Shard {
         self.keys.random_key(view, &mut || random.number())
     }
 
-    /// Frees about this many elements of dropped collections; returns whether more is left.
-    pub fn free_dropped(&mut self, elements: usize) -> bool {
-        lazy::free_some(elements)
+    /// Frees about so many blocks of dropped collections; returns whether more is left.
+    pub fn free_dropped(&mut self, blocks: usize) -> bool {
+        lazy::free_some(blocks)
+    }
+
+    /// Whether memory waits to be freed: then [`Shard::background`] should be called soon.
+    #[inline]
+    pub fn has_garbage(&self) -> bool {
+        lazy::is_pending() || self.keys.remains().0 > 0
+    }
+
+    /// Collections, and keys of flushed databases, whose memory waits to be freed; and how many of both have been freed so. The
+    /// collections are those of all shards of the calling thread.
+    pub fn lazily_freed(&self) -> (u64, u64) {
+        let ((objects, objects_freed), (keys, keys_freed)) = (lazy::counts(), self.keys.remains());
+        (objects as u64 + keys as u64, objects_freed + keys_freed)
     }
 
     /// Background work of one tick: expired keys and fields go, memory of dropped tables is freed. Returns whether
@@ -125,8 +138,8 @@ impl Shard {
     pub fn background(&mut self, now: UnixMs, segments: usize) -> bool {
         let more_expired = self.keys.sweep_expired(now, segments);
         let more_fields = self.keys.reclaim_fields(now, segments);
-        let more_remains = self.keys.free_remains(segments);
-        let more_objects = lazy::free_some(segments * ELEMENTS_PER_SEGMENT);
+        let more_remains = self.keys.free_remains(segments * BLOCKS_PER_SEGMENT);
+        let more_objects = lazy::free_some(segments * BLOCKS_PER_SEGMENT);
         more_expired || more_fields || more_remains || more_objects
     }
 }

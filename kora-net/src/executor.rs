@@ -1330,7 +1330,7 @@ impl Executor {
     // ---- periodic work -----------------------------------------------------------------------------------
 
     fn tick(&mut self) {
-        if self.background_due {
+        if self.background_due || self.shard.has_garbage() {
             self.background_due = self.shard.background(self.now, BACKGROUND_SEGMENTS);
         }
         if self.now < self.next_tick_ms {

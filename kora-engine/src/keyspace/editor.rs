@@ -151,7 +151,7 @@ impl<T: Collection> Drop for Editor<'_, T> {
         if empty {
             drop(entry.take());
             if self.unknown {
-                self.beside.count_slot(self.key, -1);
+                self.beside.slot_counts.count(self.db, self.key, -1);
             } else {
                 self.beside.deleted(self.db, self.key, DeleteReason::Emptied);
             }

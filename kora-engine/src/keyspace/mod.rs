@@ -7,7 +7,7 @@
 
 use crate::change::{Change, ChangeValue, Changes, DeleteReason, UnixMs};
 use crate::error::Error;
-use crate::limits::{CURSOR_POSITION_BITS, SLOTS};
+use crate::limits::CURSOR_POSITION_BITS;
 use crate::slot::Slot;
 use crate::table::{
     Entry, EntryMut, KeyHash, NewValue, OwnedEntry, Position, Remains, Table, TableMemory, ValueRef,
@@ -26,6 +26,7 @@ mod hash;
 mod list;
 mod relocate;
 mod set;
+mod slots;
 mod stream;
 mod string;
 mod zset;
@@ -37,6 +38,7 @@ pub use string::StringEditor;
 
 use access::AccessClock;
 use evict::Evictor;
+use slots::SlotCounts;
 
 /// Under which database, time and access rules a command sees the keys.
 #[derive(Debug, Clone, Copy)]
@@ -128,9 +130,11 @@ pub struct Keyspace {
     /// Where records are being moved together.
     walk: relocate::Walk,
     /// Keys per slot, over all databases; only when executors present themselves as cluster nodes.
-    slot_counts: Option<Box<[u32]>>,
+    slot_counts: SlotCounts,
     /// Dropped tables whose memory is freed in slices.
     remains: Vec<Remains>,
+    /// Keys that were freed so.
+    keys_freed: u64,
     /// Where the expiry sweep goes on: database and the table's own cursor.
     sweep_db: usize,
     sweep_cursor: u64,
@@ -141,7 +145,7 @@ struct Beside<'a> {
     changes: &'a mut Changes,
     stats: &'a mut KeyspaceStats,
     access: &'a mut AccessClock,
-    slot_counts: Option<&'a mut [u32]>,
+    slot_counts: &'a mut SlotCounts,
     /// What seeds the hash of a collection's members.
     seed: u64,
 }
@@ -165,16 +169,7 @@ impl Beside<'_> {
     /// A key has been removed.
     fn deleted(&mut self, db: u16, key: &[u8], reason: DeleteReason) {
         self.changes.emit(Change::Delete { db, key, reason });
-        self.count_slot(key, -1);
-    }
-
-    /// A key has come or gone.
-    #[inline]
-    fn count_slot(&mut self, key: &[u8], by: i32) {
-        if let Some(counts) = &mut self.slot_counts {
-            let count = &mut counts[Slot::of(key).number() as usize];
-            *count = count.checked_add_signed(by).expect("a slot's count never goes below zero");
-        }
+        self.slot_counts.count(db, key, -1);
     }
 }
 
@@ -201,8 +196,9 @@ impl Keyspace {
             access: AccessClock::new(seed),
             evictor: Evictor::new(seed),
             walk: relocate::Walk::default(),
-            slot_counts: count_slots.then(|| vec![0; SLOTS as usize].into_boxed_slice()),
+            slot_counts: SlotCounts::new(databases, count_slots),
             remains: Vec::new(),
+            keys_freed: 0,
             sweep_db: 0,
             sweep_cursor: 0,
         }
@@ -330,7 +326,7 @@ impl Keyspace {
             changes: &mut self.changes,
             stats: &mut self.stats,
             access: &mut self.access,
-            slot_counts: self.slot_counts.as_deref_mut(),
+            slot_counts: &mut self.slot_counts,
             seed: self.seed,
         };
         let entry = match self.dbs[view.db as usize].get_mut(key.hash, key.bytes) {
@@ -368,7 +364,7 @@ impl Keyspace {
         let table = &mut self.dbs[view.db as usize];
         let replaced = table.insert(key.hash, key.bytes, value, expire_at, access);
         if !replaced {
-            self.beside().count_slot(key.bytes, 1);
+            self.slot_counts.count(view.db, key.bytes, 1);
         }
     }
 
@@ -429,7 +425,7 @@ impl Keyspace {
         let table = &mut self.dbs[view.db as usize];
         table.insert_object(key.hash, key.bytes, empty, None, self.access.fresh(view.now));
         let position = table.find(key.hash, key.bytes).expect("it has just been inserted");
-        self.beside().count_slot(key.bytes, 1);
+        self.slot_counts.count(view.db, key.bytes, 1);
         self.editor(view, key, position, true)
     }
 
@@ -445,7 +441,7 @@ impl Keyspace {
             changes: &mut self.changes,
             stats: &mut self.stats,
             access: &mut self.access,
-            slot_counts: self.slot_counts.as_deref_mut(),
+            slot_counts: &mut self.slot_counts,
             seed: self.seed,
         };
         let mut entry = self.dbs[view.db as usize].at(position);
@@ -472,7 +468,7 @@ impl Keyspace {
         let table = &mut self.dbs[view.db as usize];
         let replaced = table.insert_object(key.hash, key.bytes, object, expire_at, access);
         if !replaced {
-            self.beside().count_slot(key.bytes, 1);
+            self.slot_counts.count(view.db, key.bytes, 1);
         }
     }
 
@@ -527,7 +523,7 @@ impl Keyspace {
             // Not a change of its own: the one below says it all.
             let access = self.access.fresh(view.now);
             self.dbs[view.db as usize].insert(key.hash, key.bytes, NewValue::Bytes(b""), None, access);
-            self.beside().count_slot(key.bytes, 1);
+            self.slot_counts.count(view.db, key.bytes, 1);
         }
         let (entry, mut beside) = self.live(view, key);
         let mut entry = entry.expect("it was there or has just been made");
@@ -584,7 +580,7 @@ impl Keyspace {
         });
         let replaced = self.dbs[view.db as usize].insert_owned(key.hash, key.bytes, entry);
         if !replaced {
-            self.beside().count_slot(key.bytes, 1);
+            self.slot_counts.count(view.db, key.bytes, 1);
         }
     }
 
@@ -606,16 +602,8 @@ impl Keyspace {
         if table.is_empty() {
             return;
         }
-        let remains = table.take_all();
-        if let Some(counts) = &mut self.slot_counts {
-            if self.dbs.iter().all(|t| t.is_empty()) {
-                counts.fill(0);
-            } else {
-                // Rare: other databases keep keys. What goes is counted from what goes.
-                remains.for_each_key(&mut |key| counts[Slot::of(key).number() as usize] -= 1);
-            }
-        }
-        self.remains.push(remains);
+        self.remains.push(table.take_all());
+        self.slot_counts.clear(db);
         self.changes.emit(Change::FlushDb { db });
     }
 
@@ -623,6 +611,7 @@ impl Keyspace {
     pub fn swap_db(&mut self, a: u16, b: u16) {
         if a != b {
             self.dbs.swap(a as usize, b as usize);
+            self.slot_counts.swap(a, b);
             self.evictor.forget();
             self.changes.emit(Change::SwapDb { a, b });
         }
@@ -722,7 +711,7 @@ impl Keyspace {
             changes: &mut self.changes,
             stats: &mut self.stats,
             access: &mut self.access,
-            slot_counts: self.slot_counts.as_deref_mut(),
+            slot_counts: &mut self.slot_counts,
             seed: self.seed,
         }
     }
@@ -780,9 +769,7 @@ impl Keyspace {
             stats.expired += 1;
             stats.expired_by_sweep += 1;
             changes.emit(Change::Delete { db, key: entry.key(), reason: DeleteReason::Expired });
-            if let Some(counts) = counts {
-                counts[Slot::of(entry.key()).number() as usize] -= 1;
-            }
+            counts.count(db, entry.key(), -1);
         });
         if self.sweep_cursor == 0 {
             self.next_sweep_db();
@@ -795,14 +782,22 @@ impl Keyspace {
         self.sweep_cursor = 0;
     }
 
-    /// Frees memory of flushed databases, at most `segments` segments; returns whether some is left.
-    pub fn free_remains(&mut self, segments: usize) -> bool {
+    /// Frees about so many blocks of the memory of flushed databases; returns whether some is left.
+    pub fn free_remains(&mut self, blocks: usize) -> bool {
         if let Some(remains) = self.remains.last_mut() {
-            if remains.free_some(segments) {
+            let keys = remains.keys();
+            let done = remains.free_some(blocks);
+            self.keys_freed += (keys - remains.keys()) as u64;
+            if done {
                 self.remains.pop();
             }
         }
         !self.remains.is_empty()
+    }
+
+    /// Keys of flushed databases whose memory is not freed yet, and how many have been freed.
+    pub fn remains(&self) -> (usize, u64) {
+        (self.remains.iter().map(Remains::keys).sum(), self.keys_freed)
     }
 
     /// How often a key with this access field is used, on Redis's logarithmic scale; `None` when that is not counted.
@@ -859,6 +854,6 @@ impl Keyspace {
 
     /// Keys in a cluster slot over all databases; `None` when slots are not counted.
     pub fn slot_count(&self, slot: Slot) -> Option<u32> {
-        self.slot_counts.as_ref().map(|counts| counts[slot.number() as usize])
+        self.slot_counts.of(slot)
     }
 }

@@ -267,16 +267,23 @@ impl Directory {
     }
 
     /// Takes all segments away, leaving a new directory.
-    pub(super) fn take(&mut self) -> Remains {
-        let remains = self.remains();
+    pub(super) fn take(&mut self, keys: usize) -> Remains {
+        let remains = self.remains(keys);
         *self = Directory::new(self.top_words);
         remains
     }
 
     /// Moves out what has to be freed.
-    fn remains(&mut self) -> Remains {
+    fn remains(&mut self, keys: usize) -> Remains {
         let pool = std::mem::replace(&mut self.pool, Pool::new());
-        Remains { entries: std::mem::take(&mut self.entries), depth: self.depth, next: 0, pool }
+        Remains {
+            entries: std::mem::take(&mut self.entries),
+            depth: self.depth,
+            next: 0,
+            slot: 0,
+            keys,
+            pool,
+        }
     }
 
     /// Calls `f` once for each segment.
@@ -319,7 +326,7 @@ impl Directory {
 
 impl Drop for Directory {
     fn drop(&mut self) {
-        drop(self.remains());
+        drop(self.remains(0));
     }
 }
 
@@ -330,30 +337,41 @@ pub struct Remains {
     depth: u8,
     /// First entry whose segment is not freed yet.
     next: usize,
+    /// The slot of that segment from which on records are not freed yet.
+    slot: usize,
+    /// Keys that are not freed yet.
+    keys: usize,
     pool: Pool,
 }
 
 impl Remains {
-    /// Frees up to `segments` segments (of at most about a thousand keys each); true when nothing is left.
-    pub fn free_some(&mut self, segments: usize) -> bool {
-        for _ in 0..segments {
-            let Some(entry) = self.entries.get(self.next).copied() else { break };
-            self.next += 1 << (self.depth - entry.depth);
-            // SAFETY: `next` has passed the run of this segment, and nothing else names it.
-            unsafe { entry.segment.free_all(&mut self.pool) };
+    /// Keys that are not freed yet.
+    pub fn keys(&self) -> usize {
+        self.keys
+    }
+
+    /// Frees about so many blocks of memory: a key is one, and its collection as many as are freed with it. True when
+    /// nothing is left.
+    pub fn free_some(&mut self, blocks: usize) -> bool {
+        let mut left = blocks.max(1);
+        while let Some(entry) = self.entries.get(self.next).copied() {
+            // SAFETY: the records before `slot` are passed for good, the segment with them once all are, and nothing else names them.
+            unsafe {
+                self.slot = entry.segment.free_records(self.slot, &mut left, &mut self.keys);
+                if self.slot < entry.segment.slots() {
+                    return false;
+                }
+                self.next += 1 << (self.depth - entry.depth);
+                self.slot = 0;
+                entry.segment.free(&mut self.pool);
+            }
+            // A segment is work even when nothing is in it.
+            left = left.saturating_sub(1);
+            if left == 0 {
+                break;
+            }
         }
         self.next >= self.entries.len()
-    }
-}
-
-impl Remains {
-    /// Calls `f` with each key that is not freed yet.
-    pub fn for_each_key(&self, f: &mut dyn FnMut(&[u8])) {
-        let mut index = self.next;
-        while let Some(entry) = self.entries.get(index) {
-            entry.segment.for_each(|record| record.with_key(&mut *f));
-            index += 1 << (self.depth - entry.depth);
-        }
     }
 }
 

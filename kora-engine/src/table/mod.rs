@@ -592,7 +592,7 @@ impl Table {
 
     /// Empties the table in constant time; what was in it is freed through the result.
     pub fn take_all(&mut self) -> Remains {
-        self.len = 0;
+        let keys = std::mem::take(&mut self.len);
         self.expires = 0;
         self.record_bytes = 0;
         self.due = u64::MAX;
@@ -602,7 +602,7 @@ impl Table {
             **map = VolatileMap::full(0);
         }
         self.inside = inside::Bounds::NONE;
-        self.directory.take()
+        self.directory.take(keys)
     }
 
     /// Panics when an invariant of the table does not hold.

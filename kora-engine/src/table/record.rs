@@ -41,7 +41,7 @@ use std::ptr::NonNull;
 
 use bytes::{Bytes, BytesMut};
 
-use crate::value::{Object, ObjectRef, Type};
+use crate::value::{lazy, Object, ObjectRef, Type};
 
 /// Longest value in bytes that is stored in the record itself; longer ones are refcounted.
 pub const INLINE_VALUE_MAX: usize = 16 * 1024;
@@ -490,6 +490,21 @@ impl Record {
             _ => 0,
         };
         self.size() + boxed
+    }
+
+    /// About how many blocks of memory are freed with it; a large collection is only put aside.
+    pub(super) fn blocks(self) -> usize {
+        let header = self.header();
+        if header.kind() < KIND_LIST {
+            return 1;
+        }
+        // SAFETY: a record of such a kind holds the word of its collection; the borrow ends here.
+        let object =
+            unsafe { ObjectRef::new(type_of(header.kind()), self.word(header.value_word_offset()).read()) };
+        match object.with(Object::blocks) {
+            blocks if blocks <= lazy::FREE_AT_ONCE_MAX => 1 + blocks,
+            _ => 1,
+        }
     }
 
     /// # Safety

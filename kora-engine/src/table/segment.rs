@@ -598,16 +598,11 @@ impl Segment {
         slots
     }
 
-    /// Calls `f` with every record, in order; looks ahead so that cache misses overlap.
+    /// Calls `f` with every record, in order.
+    #[cfg(test)]
     pub(super) fn for_each(&self, mut f: impl FnMut(Record)) {
-        for at in 0..self.slots() {
-            if at + PREFETCH_DISTANCE < self.slots() {
-                Record::prefetch(self.get(at + PREFETCH_DISTANCE) & ADDRESS_MASK);
-            }
-            let slot = self.get(at);
-            if slot != 0 {
-                f(self.record_of(slot));
-            }
+        for slot in self.occupied() {
+            f(self.record_of(slot));
         }
     }
 
@@ -715,16 +710,30 @@ impl Segment {
         }
     }
 
-    /// Frees the slots and the records.
+    /// Frees the records from slot `from` on, until `left` blocks are freed, which it counts down, as it does `keys`. Returns the slot to go on
+    /// with, the number of slots at the end.
     ///
     /// # Safety
-    /// As for `free`; and no record of this segment is used again.
-    pub(super) unsafe fn free_all(self, pool: &mut Pool) {
-        // SAFETY: by the caller.
-        unsafe {
-            self.for_each(|record| record.free());
-            self.free(pool);
+    /// No record of a slot that is passed is used again.
+    pub(super) unsafe fn free_records(self, from: usize, left: &mut usize, keys: &mut usize) -> usize {
+        let slots = self.slots();
+        for at in from..slots {
+            if at + PREFETCH_DISTANCE < slots {
+                Record::prefetch(self.get(at + PREFETCH_DISTANCE) & ADDRESS_MASK);
+            }
+            let slot = self.get(at);
+            if slot != 0 {
+                let record = self.record_of(slot);
+                *left = left.saturating_sub(record.blocks());
+                *keys = keys.saturating_sub(1);
+                // SAFETY: by the caller.
+                unsafe { record.free() };
+                if *left == 0 {
+                    return at + 1;
+                }
+            }
         }
+        slots
     }
 
     /// Index of the first slot whose tag is at least `tag`, empty slots skipped; the number of slots at the end.

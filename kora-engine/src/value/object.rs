@@ -78,6 +78,14 @@ impl Object {
         each!(self, collection => collection.next_expiry())
     }
 
+    /// About how many blocks of memory it consists of: what freeing it costs.
+    pub(crate) fn blocks(&self) -> usize {
+        match self.encoding() {
+            "intset" | "listpack" | "listpackex" => 1,
+            _ => self.weight().max(1),
+        }
+    }
+
     /// Frees about this many elements; true when nothing is left.
     pub(crate) fn free_some(&mut self, elements: usize) -> bool {
         each!(self, collection => collection.free_some(elements))

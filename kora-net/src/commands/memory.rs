@@ -34,8 +34,8 @@ pub(super) struct MemoryFacts {
     clients: u64,
     /// Number of keys.
     keys: u64,
-    /// Dropped collections that wait to be freed, and those that were.
-    lazy: (u64, u64),
+    /// Collections and flushed keys whose memory waits to be freed, and how many have been freed so.
+    lazily_freed: (u64, u64),
 }
 
 impl AddAssign for MemoryFacts {
@@ -43,8 +43,8 @@ impl AddAssign for MemoryFacts {
         self.table += other.table;
         self.clients += other.clients;
         self.keys += other.keys;
-        self.lazy.0 += other.lazy.0;
-        self.lazy.1 += other.lazy.1;
+        self.lazily_freed.0 += other.lazily_freed.0;
+        self.lazily_freed.1 += other.lazily_freed.1;
     }
 }
 
@@ -53,12 +53,11 @@ impl MemoryFacts {
     pub(super) fn of(executor: &mut Executor) -> MemoryFacts {
         executor.publish_memory();
         let keys = &executor.shard.keys;
-        let (waiting, freed) = lazy::counts();
         MemoryFacts {
             table: keys.memory(),
             clients: executor.connections().map(|(_, c)| super::client::memory(c) as u64).sum(),
             keys: (0..keys.databases()).map(|db| keys.len(db) as u64).sum(),
-            lazy: (waiting as u64, freed),
+            lazily_freed: executor.shard.lazily_freed(),
         }
     }
 
@@ -177,8 +176,8 @@ pub(super) fn write_info(text: &mut String, process: &Process, facts: &MemoryFac
             ("mem_aof_buffer", &0),
             ("mem_allocator", &process.options.host.memory().allocator),
             ("active_defrag_running", &0),
-            ("lazyfree_pending_objects", &facts.lazy.0),
-            ("lazyfreed_objects", &facts.lazy.1),
+            ("lazyfree_pending_objects", &facts.lazily_freed.0),
+            ("lazyfreed_objects", &facts.lazily_freed.1),
         ],
     );
 }
@@ -371,7 +370,7 @@ mod tests {
     #[test]
     fn the_parts_make_the_whole() {
         let table = TableMemory { directory: 100, segments: 2000, records: 30_000 };
-        let mut facts = MemoryFacts { table, clients: 500, keys: 3, lazy: (1, 2) };
+        let mut facts = MemoryFacts { table, clients: 500, keys: 3, lazily_freed: (1, 2) };
         facts += facts;
         let gauge = Gauge::new(1);
         gauge.publish(4000);

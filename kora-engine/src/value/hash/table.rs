@@ -5,9 +5,6 @@ use crate::change::UnixMs;
 use crate::table::{Entry, NewValue, Remains, Table, ValueRef};
 use crate::value::item::Item;
 
-/// Fields of a segment of a table, for turning elements into segments.
-const SEGMENT_FIELDS: usize = 512;
-
 /// Fields and values of a large hash.
 pub struct FieldTable {
     table: Table,
@@ -95,7 +92,7 @@ impl FieldTable {
     /// Frees about so many fields; true when nothing is left.
     pub(super) fn free_some(&mut self, fields: usize) -> bool {
         let remains = self.remains.get_or_insert_with(|| self.table.take_all());
-        remains.free_some(fields.div_ceil(SEGMENT_FIELDS))
+        remains.free_some(fields)
     }
 }
 

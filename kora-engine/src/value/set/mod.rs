@@ -44,9 +44,6 @@ forms! {
     }
 }
 
-/// Elements in a segment of a table, on average: to count slices of freeing in segments.
-const SEGMENT_MEMBERS: usize = 500;
-
 /// Members that a walk over a table visits before it looks whether to go on.
 const WALK_STEP: usize = 128;
 
@@ -487,7 +484,7 @@ impl Collection for Set {
                 *self = Set::Remains(Box::new(table.take_all()));
                 return self.free_some(elements);
             }
-            Set::Remains(remains) => return remains.free_some((elements / SEGMENT_MEMBERS).max(1)),
+            Set::Remains(remains) => return remains.free_some(elements),
         }
         true
     }

@@ -172,14 +172,12 @@ impl Large {
     }
 
     pub(super) fn free_some(&mut self, members: usize) -> bool {
-        /// Members in a segment of the table.
-        const SEGMENT_MEMBERS: usize = 512;
         // The tree first, while its pins still name something.
         if !self.tree.free_some(members) {
             return false;
         }
         let table = &mut self.members;
-        self.remains.get_or_insert_with(|| table.take_all()).free_some(members.div_ceil(SEGMENT_MEMBERS))
+        self.remains.get_or_insert_with(|| table.take_all()).free_some(members)
     }
 }
 
