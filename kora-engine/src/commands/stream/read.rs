@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::exec::{Exec, Outcome, DONE};
 use crate::keyspace::Editor;
 use crate::reply::{Protocol, Reply};
-use crate::value::stream::{Body, Group, Stream, StreamId};
+use crate::value::stream::{Body, Stream, StreamId};
 
 const SYMBOLS: [&str; 2] = ["an ID, '+', or '$' must be specified.", "an ID or '>' must be specified."];
 const GROUP_WITH_XREAD: Error =
@@ -197,27 +197,32 @@ pub(super) fn xreadgroup(exec: &mut Exec<'_>, reply: &mut dyn Reply) -> Outcome 
             },
         });
     }
-    let mut served = Vec::new();
-    for (name, &wanted) in options.keys.iter().zip(&wanted) {
+    let mut served: Vec<Served<'_>> = Vec::new();
+    for (&name, &wanted) in options.keys.iter().zip(&wanted) {
         let key = keys.key(name);
         // Counts the hit, as the lookup of a reading command does.
         keys.read::<Stream>(exec.view, &key)?;
         let Some(mut stream) = keys.edit::<Stream>(exec.view, &key)? else { continue };
         stream.consumer(reader.group, reader.consumer, now);
-        let has_new = |stream: &Body, group: &Group| stream.last_live().is_some_and(|last| last > group.last);
-        let serve = match (wanted, stream.group(reader.group)) {
-            (Wanted::History(_), _) => true,
-            (Wanted::New, group) => group.is_some_and(|group| has_new(&stream, group)),
+        let before = served.iter().rev().find(|one| one.name == name && one.end.is_some());
+        let group_end = stream.group(reader.group).map(|group| group.last);
+        let reached = before.and_then(|before| before.end).or(group_end).unwrap_or_default();
+        let serve = match wanted {
+            Wanted::History(_) => true,
+            Wanted::New => stream.last_live().is_some_and(|last| last > reached),
         };
         // Only what becomes pending counts as activity, as in Redis.
-        let active = serve && !options.no_ack && matches!(wanted, Wanted::New);
-        stream.seen(reader.group, reader.consumer, now, active);
+        let new = matches!(wanted, Wanted::New);
+        stream.seen(reader.group, reader.consumer, now, serve && new && !options.no_ack);
         if serve {
-            served.push((name, key, wanted));
+            let again = options.keys.iter().filter(|&&other| other == name).count() > 1;
+            let end = (new && again).then(|| end_of_read(&stream, reached, options.count));
+            served.push(Served { name, wanted, end });
         }
     }
     streams(served.len(), reply);
-    for (name, key, wanted) in served {
+    for Served { name, wanted, .. } in served {
+        let key = keys.key(name);
         let Some(mut stream) = keys.edit::<Stream>(exec.view, &key)? else { continue };
         stream_name(name, reply);
         match wanted {
@@ -226,6 +231,20 @@ pub(super) fn xreadgroup(exec: &mut Exec<'_>, reply: &mut dyn Reply) -> Outcome 
         }
     }
     DONE
+}
+
+/// A stream that XREADGROUP answers something of.
+struct Served<'a> {
+    name: &'a [u8],
+    wanted: Wanted,
+    /// Where the group stands after a read of new entries, when the stream is named again.
+    end: Option<StreamId>,
+}
+
+/// The last of so many entries after an id.
+fn end_of_read(stream: &Body, after: StreamId, count: usize) -> StreamId {
+    let start = after.next().unwrap_or(StreamId::MAX);
+    stream.range(start, StreamId::MAX).take(count).last().map_or(after, |entry| entry.id)
 }
 
 /// Answers entries that the group has not read yet, and makes them pending with the consumer.

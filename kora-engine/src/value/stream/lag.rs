@@ -61,7 +61,8 @@ impl Body {
     /// How many entries a group has read once the entry `id` is delivered to it, which had read `read` up to `last` before.
     pub fn entries_read_after(&self, last: StreamId, read: Option<i64>, id: StreamId) -> Option<i64> {
         match read {
-            Some(read) if !self.has_tombstone_after(last) => Some(read.wrapping_add(1)),
+            // What was trimmed before the group could read it is not in its count.
+            Some(read) if last >= self.first && !self.has_tombstone_after(last) => Some(read.wrapping_add(1)),
             read if self.added == 0 => read,
             _ => self.entries_up_to(id),
         }
