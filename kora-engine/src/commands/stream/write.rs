@@ -31,22 +31,32 @@ pub(super) fn xadd(exec: &mut Exec<'_>, reply: &mut dyn Reply) -> Outcome {
     if given == Some(Given::Whole(StreamId::MIN)) {
         return Err(ZERO_ID);
     }
-    let now = exec.now();
+    if pairs.iter().map(|part| part.len() as u64).sum::<u64>() > LISTPACK_BYTES_MAX {
+        return Err(TOO_LARGE);
+    }
+    let (now, view) = (exec.now(), exec.view);
     let keys = &mut exec.shard.keys;
     let key = keys.key(exec.argv[1]);
-    let last = match keys.look::<Stream>(exec.view, &key)? {
-        Some(stream) => stream.last_id(),
-        None if options.no_mkstream => {
-            reply.null();
-            return DONE;
-        }
-        None => StreamId::MIN,
-    };
-    if last == StreamId::MAX {
-        return Err(EXHAUSTED);
+    if options.no_mkstream && keys.look::<Stream>(view, &key)?.is_none() {
+        reply.null();
+        return DONE;
     }
+    let mut stream = keys.edit_or_create::<Stream>(view, &key)?;
+    // A new stream takes any id but 0-0, so none is made in vain.
+    let id = new_id(given, stream.last_id(), now)?;
+    stream.append(id, pairs, limits);
+    answer::id(id, reply);
+    if let Some(trim) = options.trim {
+        trim.run(&mut stream);
+    }
+    DONE
+}
+
+/// The id of a new entry after `last`.
+fn new_id(given: Option<Given>, last: StreamId, now: u64) -> Result<StreamId, Error> {
     let id = match given {
-        None => StreamId::generate(last, now).expect("the last id is not the greatest"),
+        _ if last == StreamId::MAX => return Err(EXHAUSTED),
+        None => StreamId::generate(last, now).ok_or(EXHAUSTED)?,
         Some(Given::Whole(id)) => id,
         Some(Given::Milliseconds(ms)) if ms == last.ms => {
             StreamId::new(ms, last.seq.checked_add(1).ok_or(ID_TOO_SMALL)?)
@@ -56,16 +66,7 @@ pub(super) fn xadd(exec: &mut Exec<'_>, reply: &mut dyn Reply) -> Outcome {
     if id <= last {
         return Err(ID_TOO_SMALL);
     }
-    if pairs.iter().map(|part| part.len() as u64).sum::<u64>() > LISTPACK_BYTES_MAX {
-        return Err(TOO_LARGE);
-    }
-    let mut stream = keys.edit_or_create::<Stream>(exec.view, &key)?;
-    stream.append(id, pairs, limits);
-    answer::id(id, reply);
-    if let Some(trim) = options.trim {
-        trim.run(&mut stream);
-    }
-    DONE
+    Ok(id)
 }
 
 /// XTRIM key <MAXLEN | MINID> [= | ~] threshold [LIMIT count] [KEEPREF | DELREF | ACKED]
