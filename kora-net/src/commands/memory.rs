@@ -18,7 +18,6 @@ use crate::resp::encode::{Output, RespSink};
 use kora_engine::error::Error;
 use kora_engine::reply::{Protocol, Reply};
 use kora_engine::table::TableMemory;
-use kora_engine::value::lazy;
 use std::ops::AddAssign;
 
 /// Memory below which a fragmentation says nothing.
@@ -330,7 +329,7 @@ pub(super) fn run_malloc_stats(executor: &mut Executor, index: u32) -> Result<Se
             host.committed,
             human(host.committed),
             human(SystemMemory::now().resident),
-            facts.lazy.0,
+            facts.lazily_freed.0,
         );
         reply.verbatim("txt", text.as_bytes());
     })
