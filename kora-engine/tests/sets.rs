@@ -243,7 +243,7 @@ proptest! {
         let mut names = Vec::new();
         for (index, set) in sets.iter().enumerate() {
             let key = format!("k{index}");
-            let text = |n: &u32| if words && n % 3 == 0 { format!("w{n}") } else { n.to_string() };
+            let text = |n: &u32| if words && n.is_multiple_of(3) { format!("w{n}") } else { n.to_string() };
             add(&mut shard, &key, set.iter().map(text));
             model.insert(key.clone(), set.iter().map(|n| text(n).into_bytes()).collect());
             names.push(key);

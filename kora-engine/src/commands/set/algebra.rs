@@ -25,6 +25,9 @@ const NUMKEYS: Error = Error::new("ERR numkeys should be greater than 0");
 const TOO_MANY_KEYS: Error = Error::new("ERR Number of keys can't be greater than number of args");
 const NEGATIVE_LIMIT: Error = Error::new("ERR LIMIT can't be negative");
 
+/// Steps of a computation, each of which can be an insertion, in the time of a visit to a segment of the table.
+const STEPS_PER_SEGMENT: usize = 128;
+
 /// SUNION key [key ...]
 pub(super) fn sunion(exec: &mut Exec<'_>, reply: &mut dyn Reply) -> Outcome {
     operate(exec, reply, Operation::Union, &exec.argv[1..], Answer::Members)
@@ -260,7 +263,7 @@ impl Sliced {
 
 impl Continuation for Sliced {
     fn resume(&mut self, shard: &mut Shard, now: UnixMs, budget: usize, reply: &mut dyn Reply) -> bool {
-        let steps = budget.max(1).saturating_mul(SEGMENT_KEYS);
+        let steps = budget.max(1).saturating_mul(STEPS_PER_SEGMENT);
         self.view.now = now;
         if let Stage::Computing(_) = self.stage {
             match self.compute(&mut shard.keys, steps) {
@@ -283,7 +286,8 @@ impl Continuation for Sliced {
             unreachable!("it is not resumed after its end");
         };
         let Gathered::Set(set) = result else { unreachable!("what goes on in slices gathers a set") };
-        *cursor = set.scan(*cursor, steps, &mut |member| member.reply(reply));
+        let count = budget.max(1).saturating_mul(SEGMENT_KEYS);
+        *cursor = set.scan(*cursor, count, &mut |member| member.reply(reply));
         let more = *cursor != 0;
         if !more {
             std::mem::take(result).discard();
