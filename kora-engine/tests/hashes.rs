@@ -396,6 +396,25 @@ fn refused_commands_change_nothing() {
 }
 
 #[test]
+fn changes_that_no_hash_has_made_are_refused() {
+    use kora_engine::change::{Change, ChangeValue, HashEdit};
+    let mut shard = shard();
+    let late = Some(1 << 46);
+    for edit in [
+        HashEdit::Set { field: b"f", value: ChangeValue::Int(1), expire_at: late },
+        HashEdit::Expire { field: b"f", expire_at: late },
+        HashEdit::Set {
+            field: b"f",
+            value: ChangeValue::Encoded { kind: kora_engine::value::Type::Hash, bytes: b"" },
+            expire_at: None,
+        },
+    ] {
+        assert!(shard.keys.replay(&Change::HashEdit { db: 0, key: b"h", edit }, NOW).is_err());
+        assert_eq!(shard.keys.len(0), 0);
+    }
+}
+
+#[test]
 fn a_large_value_is_not_copied_to_a_reader() {
     let mut shard = shard();
     run(&mut shard, &format!("HSET h big {} small 1", "x".repeat(100_000)));

@@ -6,7 +6,7 @@
 //! The order in which a command looks at things is Redis's: the cursor, then the key (a missing one is an empty page, another
 //! type an error), then the options.
 //!
-//! ```ignore
+//! ```text
 //! let cursor = collection_scan::cursor(exec.arg(2))?;
 //! let Some(set) = keys.read::<Set>(view, &key)? else { return collection_scan::empty_page(reply) };
 //! let options = ScanOptions::parse(&exec.argv[3..], false)?;

@@ -3,7 +3,7 @@
 use super::{Editor, Keyspace, View};
 use crate::change::{Change, ChangeValue, DeleteReason, HashEdit, UnixMs};
 use crate::limits::EncodingLimits;
-use crate::value::hash::{FieldExpiry, Hash};
+use crate::value::hash::{FieldExpiry, Hash, EXPIRY_MAX};
 use crate::value::item::Item;
 use crate::value::Collection;
 
@@ -100,15 +100,19 @@ impl Editor<'_, Hash> {
         }
     }
 
-    /// Does again what a change says.
-    pub(super) fn replay(&mut self, edit: HashEdit<'_>) {
+    /// Does again what a change says; false when no hash can have made it.
+    pub(super) fn replay(&mut self, edit: HashEdit<'_>) -> bool {
         match edit {
+            HashEdit::Set { expire_at: Some(at), .. } | HashEdit::Expire { expire_at: Some(at), .. }
+                if at > EXPIRY_MAX =>
+            {
+                return false;
+            }
             HashEdit::Set { field, value, expire_at } => {
                 let value = match value {
                     ChangeValue::Int(int) => Item::Int(int),
                     ChangeValue::Bytes(bytes) => Item::of(bytes),
-                    // Not what a field holds: whoever wrote this did not get it from a hash.
-                    ChangeValue::Object(_) | ChangeValue::Encoded { .. } => return,
+                    ChangeValue::Object(_) | ChangeValue::Encoded { .. } => return false,
                 };
                 let expiry = expire_at.map_or(FieldExpiry::Clear, FieldExpiry::At);
                 self.set(field, value, expiry, &EncodingLimits::default());
@@ -120,6 +124,7 @@ impl Editor<'_, Hash> {
                 self.set_expiry(field, expire_at);
             }
         }
+        true
     }
 }
 

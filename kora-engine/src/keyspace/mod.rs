@@ -678,7 +678,9 @@ impl Keyspace {
                 let key = self.key(key);
                 // A key of another type has been replaced by changes of their own: these never meet one.
                 if let Ok(mut editor) = self.edit_or_create::<Hash>(view(db), &key) {
-                    editor.replay(edit);
+                    if !editor.replay(edit) {
+                        return Err(Malformed);
+                    }
                 }
             }
             Change::ListEdit { db, key, edit } => {

@@ -223,13 +223,14 @@ impl Hash {
         *self = Hash::Table(Box::new(table));
     }
 
-    /// Readies it for fields that expire; as in Redis this is seen in the name of its form even if no field then does.
-    pub(crate) fn make_expiring(&mut self) {
-        if let Hash::Packed(buffer) = self {
-            let mut buffer = std::mem::take(buffer);
-            packed::to_expiring(&mut buffer);
-            *self = Hash::Expiring(buffer);
-        }
+    /// Readies it for fields that expire; as in Redis this is seen in the name of its form even if no field then does. Returns
+    /// whether it has changed.
+    pub(crate) fn make_expiring(&mut self) -> bool {
+        let Hash::Packed(buffer) = self else { return false };
+        let mut buffer = std::mem::take(buffer);
+        packed::to_expiring(&mut buffer);
+        *self = Hash::Expiring(buffer);
+        true
     }
 
     /// Whether a packed hash must become a table before it takes this pair.
@@ -259,7 +260,12 @@ impl Hash {
         limits: &EncodingLimits,
         seed: u64,
     ) -> (Option<UnixMs>, bool) {
-        let old = self.find(field).map(|found| found.expire_at);
+        let item = Item::of(field);
+        let pair = self.packed().map(|packed| packed.find(item).map(|pair| (pair.expire_at, pair.span)));
+        let old = match &pair {
+            Some(pair) => pair.map(|(expire_at, _)| expire_at),
+            None => self.find(field).map(|found| found.expire_at),
+        };
         let expire_at = match expiry {
             FieldExpiry::Keep => old.flatten(),
             FieldExpiry::Clear => None,
@@ -267,8 +273,10 @@ impl Hash {
         };
         if self.overflows(field, value, old.is_none(), limits) {
             self.make_table(seed);
-        } else if expire_at.is_some() {
-            self.make_expiring();
+        }
+        let mut span = pair.flatten().map(|(_, span)| span);
+        if expire_at.is_some() && self.make_expiring() {
+            span = self.packed().and_then(|packed| packed.find(item)).map(|pair| pair.span);
         }
         let (buffer, form) = match self {
             Hash::Packed(buffer) => (buffer, Form::Plain),
@@ -278,18 +286,16 @@ impl Hash {
                 return (expire_at, old.is_none());
             }
         };
-        let field = Item::of(field);
-        match Packed::new(buffer, form).find(field).map(|pair| pair.span) {
-            None => packed::insert(buffer, form, field, value, expire_at),
+        match span {
+            None => packed::insert(buffer, form, item, value, expire_at),
             Some(span) => {
-                packed::set_value(buffer, span, value);
+                let span = packed::set_value(buffer, span, value);
                 let moves = match expiry {
                     FieldExpiry::Keep => false,
                     FieldExpiry::Clear => old != Some(None),
                     FieldExpiry::At(_) => true,
                 };
                 if moves {
-                    let span = Packed::new(buffer, form).find(field).expect("it is there").span;
                     packed::set_expiry(buffer, span, expire_at);
                 }
             }

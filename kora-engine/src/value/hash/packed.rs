@@ -229,11 +229,12 @@ pub(super) fn insert(
     set_counts(buffer, form, pairs + 1, expiring + expire_at.is_some() as usize);
 }
 
-/// Gives a pair another value; its place and its expiry stay.
-pub(super) fn set_value(buffer: &mut Buffer, span: Span, value: Item<'_>) {
+/// Gives a pair another value; its place and its expiry stay. Returns where it lies now.
+pub(super) fn set_value(buffer: &mut Buffer, span: Span, value: Item<'_>) -> Span {
     let mut encoded = Scratch::new();
     value.encode(&mut encoded);
     buffer.splice(span.value..span.end, &encoded);
+    Span { end: span.value + encoded.len(), ..span }
 }
 
 /// Gives a pair of the second form another expiry, or none: it moves.

@@ -106,7 +106,9 @@ fn apply(hash: &mut Hash, model: &mut Model, step: &Step, limits: &EncodingLimit
             gone.sort();
             assert_eq!(gone, expected);
         }
-        Step::MakeExpiring => hash.make_expiring(),
+        Step::MakeExpiring => {
+            hash.make_expiring();
+        }
         Step::MakeTable => hash.make_table(SEED),
         Step::Encode => {
             let mut bytes = Vec::new();
