@@ -36,3 +36,4 @@ pub mod value;
 pub use commands::generic::CopyOptions;
 pub use commands::lcs;
 pub use commands::scan::cursor_shard;
+pub use commands::stream::check_read_group;

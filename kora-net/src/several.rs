@@ -7,6 +7,7 @@ use crate::coordinate::Task;
 use crate::executor::Executor;
 use crate::resp::encode::{Output, RespSink};
 use kora_engine::args::{integer, is, parse_i64};
+use kora_engine::check_read_group;
 use kora_engine::command::{registry, Command, Coordinated, KeyFlags};
 use kora_engine::error::Error;
 use kora_engine::keys_of::keys_of;
@@ -416,12 +417,25 @@ impl Work {
             out.buf.extend_from_slice(&reply);
             return Ok(());
         }
+        let one_stream = |at: usize| -> Vec<Vec<u8>> {
+            let one = argv[..first].iter().chain([&argv[at], &argv[at + count]]);
+            one.map(|arg| arg.to_vec()).collect()
+        };
+        if self.command.is_write() {
+            // XREADGROUP delivers nothing when it is refused for one of its streams.
+            for (at, key) in argv.iter().enumerate().skip(first).take(count) {
+                let (view, command, one) = (self.view, self.command, one_stream(at));
+                let check = move |executor: &mut Executor| {
+                    let argv: Vec<&[u8]> = one.iter().map(|arg| &arg[..]).collect();
+                    check_read_group(&mut executor.shard, view, command, &argv)
+                };
+                self.hub.call(self.owner(key), check).await?;
+            }
+        }
         let mut found = Vec::new();
         let mut elements = 0;
-        for at in first..first + count {
-            let one = argv[..first].iter().chain([&argv[at], &argv[at + count]]);
-            let one = one.map(|arg| arg.to_vec()).collect();
-            let reply = self.run(self.owner(argv[at]), one).await.flatten();
+        for (at, key) in argv.iter().enumerate().skip(first).take(count) {
+            let reply = self.run(self.owner(key), one_stream(at)).await.flatten();
             if reply.first() == Some(&b'-') {
                 out.buf.extend_from_slice(&reply);
                 return Ok(());

@@ -90,7 +90,7 @@ impl<G: Gather> Continuation for LongReply<G> {
     }
 }
 
-/// Gathered elements: bulk strings and doubles, and the heads of arrays among them.
+/// Gathered elements: bulk strings, integers, doubles and nulls, and the heads of arrays among them.
 #[derive(Default)]
 pub(crate) struct Elements {
     /// Encoded as [`Item`]s, with the marks below for all else.
@@ -106,6 +106,9 @@ pub(crate) struct Elements {
 }
 
 /// First bytes that no [`Item`] has.
+const INTEGER: u8 = 0x79;
+const NULL_ARRAY: u8 = 0x7a;
+const LONG_ARRAY: u8 = 0x7b;
 const SHARED: u8 = 0x7c;
 const DOUBLE: u8 = 0x7d;
 const ARRAY: u8 = 0x7e;
@@ -157,9 +160,30 @@ impl Elements {
         self.len += 1;
     }
 
+    /// Adds an integer.
+    pub(crate) fn push_integer(&mut self, value: i64) {
+        let piece = self.piece(9);
+        piece.put(&[INTEGER]);
+        piece.put(&value.to_le_bytes());
+        self.len += 1;
+    }
+
+    /// Adds an absent array.
+    pub(crate) fn push_null_array(&mut self) {
+        self.piece(1).put(&[NULL_ARRAY]);
+        self.len += 1;
+    }
+
     /// Announces that the next `len` elements are an array of their own.
-    pub(crate) fn push_array(&mut self, len: u8) {
-        self.piece(2).put(&[ARRAY, len]);
+    pub(crate) fn push_array(&mut self, len: usize) {
+        let piece = self.piece(9);
+        match u8::try_from(len) {
+            Ok(len) => piece.put(&[ARRAY, len]),
+            Err(_) => {
+                piece.put(&[LONG_ARRAY]);
+                piece.put(&(len as u64).to_le_bytes());
+            }
+        }
     }
 
     /// Writes about `count` elements and forgets them. Returns whether those were the last.
@@ -179,15 +203,28 @@ impl Elements {
         }
         let Some(piece) = self.pieces.front() else { return false };
         let at = self.at;
+        let word = || piece[at + 1..at + 9].try_into().expect("eight bytes");
         match piece[at] {
             ARRAY => {
                 reply.array(piece[at + 1] as usize);
                 self.at = at + 2;
                 return true;
             }
+            LONG_ARRAY => {
+                reply.array(u64::from_le_bytes(word()) as usize);
+                self.at = at + 9;
+                return true;
+            }
+            NULL_ARRAY => {
+                reply.null_array();
+                self.at = at + 1;
+            }
+            INTEGER => {
+                reply.integer(i64::from_le_bytes(word()));
+                self.at = at + 9;
+            }
             DOUBLE => {
-                let bytes = piece[at + 1..at + 9].try_into().expect("eight bytes");
-                reply.double(f64::from_le_bytes(bytes));
+                reply.double(f64::from_le_bytes(word()));
                 self.at = at + 9;
             }
             SHARED => {
@@ -278,11 +315,15 @@ mod tests {
                 expected.push(format!("{:?}", round as f64 + 0.5));
                 elements.push(Item::Bytes(&long[..(round as usize * 997) % long.len()]));
                 elements.push_shared(&shared);
+                elements.push_array(1000 + round as usize);
+                elements.push_integer(-round);
+                elements.push_null_array();
                 let len = (round as usize * 997) % long.len();
                 expected.push(if len == 0 { "0:-".to_owned() } else { format!("{len}:l") });
                 expected.push("3:s".to_owned());
+                expected.extend([format!("*{}", 1000 + round), (-round).to_string(), "nullarray".to_owned()]);
             }
-            assert_eq!(elements.len(), 800);
+            assert_eq!(elements.len(), 1200);
             let mut words = Words::default();
             while !elements.write(slice, &mut words) {}
             assert_eq!(words.0, expected);

@@ -19,7 +19,7 @@ pub(crate) mod scan;
 mod server;
 mod set;
 mod sort;
-mod stream;
+pub(crate) mod stream;
 mod string;
 mod zset;
 

@@ -1,7 +1,9 @@
 //! Entries and ids in replies, and the errors that several commands share.
 
+use crate::commands::long_reply::Elements;
 use crate::error::Error;
 use crate::reply::Reply;
+use crate::value::item::Item;
 use crate::value::stream::{Entry, StreamId};
 
 /// An id as a bulk string.
@@ -19,6 +21,22 @@ pub(super) fn entry(entry: Entry<'_>, reply: &mut dyn Reply) {
     for (field, value) in entry.pairs() {
         field.reply(reply);
         value.reply(reply);
+    }
+}
+
+/// Adds an id to elements that are answered later.
+pub(super) fn gather_id(id: StreamId, elements: &mut Elements) {
+    id.with_text(|text| elements.push(Item::Bytes(text)));
+}
+
+/// Adds an entry to elements that are answered later.
+pub(super) fn gather_entry(entry: Entry<'_>, elements: &mut Elements) {
+    elements.push_array(2);
+    gather_id(entry.id, elements);
+    elements.push_array(2 * entry.fields());
+    for (field, value) in entry.pairs() {
+        elements.push(field);
+        elements.push(value);
     }
 }
 

@@ -2,9 +2,13 @@
 
 use super::{answer, id};
 use crate::args::{is, parse_i64};
+use crate::change::UnixMs;
+use crate::commands::long_reply::Elements;
 use crate::error::Error;
-use crate::exec::{Exec, Outcome, DONE};
+use crate::exec::{Continuation, Exec, Flow, Outcome, DONE};
+use crate::keyspace::View;
 use crate::reply::Reply;
+use crate::shard::Shard;
 use crate::value::stream::{Stream, StreamId};
 
 /// The options of XCLAIM after its ids.
@@ -56,6 +60,11 @@ impl Options {
     }
 }
 
+/// How long ago a delivery was.
+fn idle(now: u64, time: u64) -> i64 {
+    (now as i64).wrapping_sub(time as i64)
+}
+
 /// XCLAIM key group consumer min-idle-time id [id ...] [options]
 pub(super) fn xclaim(exec: &mut Exec<'_>, reply: &mut dyn Reply) -> Outcome {
     const MIN_IDLE: Error = Error::new("ERR Invalid min-idle-time argument for XCLAIM");
@@ -91,7 +100,7 @@ pub(super) fn xclaim(exec: &mut Exec<'_>, reply: &mut dyn Reply) -> Outcome {
         }
         let before = match pending {
             Some(pending) => {
-                if min_idle > 0 && (now as i64).wrapping_sub(pending.time as i64) < min_idle {
+                if min_idle > 0 && idle(now, pending.time) < min_idle {
                     continue;
                 }
                 pending.count
@@ -150,32 +159,124 @@ pub(super) fn xautoclaim(exec: &mut Exec<'_>, reply: &mut dyn Reply) -> Outcome 
     let mut stream = keys.edit::<Stream>(exec.view, &key)?.ok_or_else(no_group)?;
     stream.consumer(group, consumer, now).ok_or_else(no_group)?;
 
-    let (mut claimed, mut gone) = (Vec::new(), Vec::new());
-    let mut attempts = count.saturating_mul(ATTEMPTS);
-    let mut next = Some(start);
-    let cursor = loop {
-        let pending = next.and_then(|next| stream.group(group)?.pending_range(next, StreamId::MAX).next());
-        let Some((id, pending)) = pending.map(|(id, pending, _)| (id, *pending)) else { break StreamId::MIN };
-        if attempts == 0 || count == 0 {
-            break id;
-        }
-        attempts -= 1;
-        next = id.next();
-        if stream.get(id).is_none() {
-            stream.acknowledge(group, id);
-            gone.push(id);
-            count -= 1;
-        } else if min_idle <= 0 || (now as i64).wrapping_sub(pending.time as i64) >= min_idle {
-            stream.deliver(group, consumer, id, now, pending.count.wrapping_add(u64::from(!just_id)));
-            claimed.push(id);
-            count -= 1;
-        }
+    drop(stream);
+    let mut claiming = Claiming {
+        view: exec.view,
+        names: [name, group, consumer].map(<[u8]>::to_vec),
+        min_idle,
+        just_id,
+        count,
+        attempts: count.saturating_mul(ATTEMPTS),
+        next: Some(start),
+        claimed: 0,
+        entries: Elements::default(),
+        gone: Vec::new(),
     };
-    stream.seen(group, consumer, now, !claimed.is_empty());
-    reply.array(3);
-    answer::id(cursor, reply);
-    answer_claimed(&stream, &claimed, just_id, reply);
-    reply.array(gone.len());
-    gone.iter().for_each(|&id| answer::id(id, reply));
-    DONE
+    if claiming.advance(exec.shard, ATTEMPTS_AT_ONCE)? {
+        claiming.answer(reply);
+        return DONE;
+    }
+    Ok(Flow::Later(Box::new(claiming)))
+}
+
+/// Pending entries that XAUTOCLAIM looks at at once, and in a slice per segment of its budget.
+const ATTEMPTS_AT_ONCE: usize = 1024;
+const ATTEMPTS_PER_SEGMENT: usize = 64;
+
+/// An XAUTOCLAIM under way.
+struct Claiming {
+    view: View,
+    /// Key, group and consumer.
+    names: [Vec<u8>; 3],
+    min_idle: i64,
+    just_id: bool,
+    /// Entries that may still be claimed, and looked at.
+    count: i64,
+    attempts: i64,
+    /// Where it goes on; none after the greatest id.
+    next: Option<StreamId>,
+    claimed: usize,
+    entries: Elements,
+    /// Entries that were pending and do not exist any more.
+    gone: Vec<StreamId>,
+}
+
+impl Claiming {
+    /// Looks at up to so many pending entries. Returns whether that was all.
+    fn advance(&mut self, shard: &mut Shard, most: usize) -> Result<bool, Error> {
+        let now = self.view.now;
+        let [name, group, consumer] = &self.names;
+        let key = shard.keys.key(name);
+        let Some(mut stream) = shard.keys.edit::<Stream>(self.view, &key)? else {
+            self.next = None;
+            return Ok(true);
+        };
+        let Some(start) = self.next else { return Ok(true) };
+        let (mut claimed, mut gone, mut looked) = (Vec::new(), Vec::new(), 0);
+        let mut entries = stream.seeker();
+        let mut pending =
+            stream.group(group).into_iter().flat_map(|group| group.pending_range(start, StreamId::MAX));
+        let complete = loop {
+            let Some((id, pending, _)) = pending.next() else {
+                self.next = None;
+                break true;
+            };
+            self.next = Some(id);
+            if self.attempts == 0 || self.count == 0 {
+                break true;
+            }
+            if looked == most {
+                break false;
+            }
+            looked += 1;
+            self.attempts -= 1;
+            match entries.seek(id) {
+                None => {
+                    gone.push(id);
+                    self.count -= 1;
+                }
+                Some(entry) if self.min_idle <= 0 || idle(now, pending.time) >= self.min_idle => {
+                    if self.just_id {
+                        answer::gather_id(id, &mut self.entries);
+                    } else {
+                        answer::gather_entry(entry, &mut self.entries);
+                    }
+                    claimed.push((id, pending.count.wrapping_add(u64::from(!self.just_id))));
+                    self.count -= 1;
+                }
+                Some(_) => {}
+            }
+        };
+        drop(pending);
+        for &id in &gone {
+            stream.acknowledge(group, id);
+        }
+        for &(id, count) in &claimed {
+            stream.deliver(group, consumer, id, now, count);
+        }
+        stream.seen(group, consumer, now, !claimed.is_empty());
+        self.claimed += claimed.len();
+        self.gone.append(&mut gone);
+        Ok(complete)
+    }
+
+    fn answer(&mut self, reply: &mut dyn Reply) {
+        reply.array(3);
+        answer::id(self.next.unwrap_or(StreamId::MIN), reply);
+        reply.array(self.claimed);
+        self.entries.write(usize::MAX, reply);
+        reply.array(self.gone.len());
+        self.gone.iter().for_each(|&id| answer::id(id, reply));
+    }
+}
+
+impl Continuation for Claiming {
+    fn resume(&mut self, shard: &mut Shard, _: UnixMs, budget: usize, reply: &mut dyn Reply) -> bool {
+        match self.advance(shard, budget.max(1).saturating_mul(ATTEMPTS_PER_SEGMENT)) {
+            Ok(false) => return false,
+            Ok(true) => self.answer(reply),
+            Err(error) => reply.error(error.text()),
+        }
+        true
+    }
 }

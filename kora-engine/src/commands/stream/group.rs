@@ -2,10 +2,12 @@
 
 use super::{answer, id};
 use crate::args::{integer, is};
+use crate::change::UnixMs;
 use crate::error::Error;
-use crate::exec::{Exec, Outcome, DONE};
-use crate::keyspace::Editor;
+use crate::exec::{Continuation, Exec, Flow, Outcome, DONE};
+use crate::keyspace::{Editor, View};
 use crate::reply::Reply;
+use crate::shard::Shard;
 use crate::value::stream::{Stream, StreamId};
 
 const NO_KEY: Error = Error::new(
@@ -128,7 +130,62 @@ pub(super) fn create_consumer(exec: &mut Exec<'_>, reply: &mut dyn Reply) -> Out
 /// XGROUP DELCONSUMER key group consumer
 pub(super) fn delete_consumer(exec: &mut Exec<'_>, reply: &mut dyn Reply) -> Outcome {
     let (group, consumer) = (exec.argv[3], exec.argv[4]);
-    let pending = existing(exec, true)?.remove_consumer(group, consumer);
-    reply.integer(pending.unwrap_or(0) as i64);
-    DONE
+    let mut removal = Removal {
+        key: exec.argv[2].to_vec(),
+        view: exec.view,
+        group: group.to_vec(),
+        consumer: consumer.to_vec(),
+        removed: 0,
+    };
+    if removal.advance(&mut existing(exec, true)?, PENDING_AT_ONCE) {
+        reply.integer(removal.removed as i64);
+        return DONE;
+    }
+    Ok(Flow::Later(Box::new(removal)))
+}
+
+/// Pending entries that go with a consumer at once, and in a slice per segment of its budget.
+const PENDING_AT_ONCE: usize = 512;
+const PENDING_PER_SEGMENT: usize = 64;
+
+/// The removal of a consumer, whose pending entries go first.
+struct Removal {
+    key: Vec<u8>,
+    view: View,
+    group: Vec<u8>,
+    consumer: Vec<u8>,
+    /// Pending entries that are gone.
+    removed: usize,
+}
+
+impl Removal {
+    /// Removes about so many pending entries, and then the consumer. Returns whether it is gone.
+    fn advance(&mut self, stream: &mut Editor<'_, Stream>, count: usize) -> bool {
+        let Some(group) = stream.group(&self.group) else { return true };
+        let Some(number) = group.find(&self.consumer) else { return true };
+        let consumer = group.consumer(number);
+        if consumer.pending_len() > count {
+            let ids = consumer.pending_ids(StreamId::MIN, StreamId::MAX).take(count);
+            for id in ids.collect::<Vec<_>>() {
+                self.removed += usize::from(stream.acknowledge(&self.group, id));
+            }
+            return false;
+        }
+        self.removed += stream.remove_consumer(&self.group, &self.consumer).unwrap_or(0);
+        true
+    }
+}
+
+impl Continuation for Removal {
+    fn resume(&mut self, shard: &mut Shard, _: UnixMs, budget: usize, reply: &mut dyn Reply) -> bool {
+        let key = self.key.clone();
+        let key = shard.keys.key(&key);
+        if let Ok(Some(mut stream)) = shard.keys.edit::<Stream>(self.view, &key) {
+            if !self.advance(&mut stream, budget.max(1).saturating_mul(PENDING_PER_SEGMENT)) {
+                return false;
+            }
+        }
+        reply.integer(self.removed as i64);
+        true
+    }
 }

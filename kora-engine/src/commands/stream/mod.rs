@@ -9,12 +9,15 @@ mod delete;
 mod group;
 mod id;
 mod info;
+mod long_read;
 mod pending;
 mod policy;
 mod range;
 mod read;
 mod trimming;
 mod write;
+
+pub use read::check_read_group;
 
 use crate::command::{
     Categories, CommandSpec, Coordinated, Flags, Group, Handler, KeyFlags, KeySpec, Run, ServerCommand,

@@ -1,11 +1,16 @@
-//! XPENDING.
+//! XPENDING. A long listing, or one that passes over many entries because of IDLE, is gathered in slices.
 
 use super::{answer, id};
 use crate::args::{integer, is};
+use crate::change::UnixMs;
+use crate::commands::long_reply::{self, Elements, Gather};
 use crate::error::Error;
 use crate::exec::{Exec, Outcome, DONE};
+use crate::keyspace::View;
 use crate::reply::Reply;
-use crate::value::stream::{Group, Pending, Stream, StreamId};
+use crate::shard::Shard;
+use crate::value::item::Item;
+use crate::value::stream::{self, Consumer, Group, Stream, StreamId};
 
 /// What XPENDING lists: the arguments after the group.
 struct Listing<'a> {
@@ -46,7 +51,7 @@ pub(super) fn xpending(exec: &mut Exec<'_>, reply: &mut dyn Reply) -> Outcome {
         6..=9 => Some(Listing::parse(&exec.argv[3..])?),
         _ => return Err(Error::SYNTAX),
     };
-    let (name, group_name, now) = (exec.argv[1], exec.argv[2], exec.now());
+    let (name, group_name) = (exec.argv[1], exec.argv[2]);
     let keys = &mut exec.shard.keys;
     let key = keys.key(name);
     let stream = keys.read::<Stream>(exec.view, &key)?;
@@ -55,7 +60,20 @@ pub(super) fn xpending(exec: &mut Exec<'_>, reply: &mut dyn Reply) -> Outcome {
     let group = stream.group(group_name).ok_or_else(no_group)?;
     match listing {
         None => summary(group, reply),
-        Some(listing) => list(group, &listing, now, reply),
+        Some(listing) => {
+            let pending = Pending {
+                key: name.to_vec(),
+                group: group_name.to_vec(),
+                consumer: listing.consumer.map(<[u8]>::to_vec),
+                view: exec.view,
+                min_idle: listing.min_idle,
+                start: Some(listing.start),
+                end: listing.end,
+                left: listing.count,
+                found: 0,
+            };
+            return long_reply::answer(pending, exec, reply);
+        }
     }
     DONE
 }
@@ -80,32 +98,67 @@ fn summary(group: &Group, reply: &mut dyn Reply) {
     }
 }
 
-fn list(group: &Group, listing: &Listing<'_>, now: u64, reply: &mut dyn Reply) {
-    let long_enough = |pending: &Pending| {
-        listing.min_idle == 0 || (now as i64).wrapping_sub(pending.time as i64) >= listing.min_idle
-    };
-    let mut found: Vec<(StreamId, Pending, &[u8])> = Vec::new();
-    match listing.consumer {
-        None => {
-            let all = group.pending_range(listing.start, listing.end);
-            let idle = all.filter(|(_, pending, _)| long_enough(pending)).take(listing.count);
-            found.extend(idle.map(|(id, pending, consumer)| (id, *pending, consumer.name())));
-        }
-        Some(name) => {
-            if let Some(consumer) = group.find(name).map(|number| group.consumer(number)) {
-                let ids = consumer.pending_ids(listing.start, listing.end);
-                let all = ids.filter_map(|id| Some((id, group.pending(id)?)));
-                let idle = all.filter(|(_, pending)| long_enough(pending)).take(listing.count);
-                found.extend(idle.map(|(id, pending)| (id, pending, consumer.name())));
+/// A listing under way: from `start` on.
+struct Pending {
+    key: Vec<u8>,
+    group: Vec<u8>,
+    consumer: Option<Vec<u8>>,
+    view: View,
+    min_idle: i64,
+    start: Option<StreamId>,
+    end: StreamId,
+    left: usize,
+    found: usize,
+}
+
+impl Gather for Pending {
+    fn gather(
+        &mut self,
+        shard: &mut Shard,
+        _: UnixMs,
+        count: usize,
+        elements: &mut Elements,
+    ) -> Result<bool, Error> {
+        let now = self.view.now;
+        let key = shard.keys.key(&self.key);
+        let Some(stream) = shard.keys.look::<Stream>(self.view, &key)? else { return Ok(true) };
+        let Some(group) = stream.group(&self.group) else { return Ok(true) };
+        let Some(start) = self.start else { return Ok(true) };
+        let mut looked = 0;
+        let mut add = |id: StreamId, pending: &stream::Pending, consumer: &Consumer| {
+            if self.left == 0 {
+                return Some(true);
             }
-        }
+            if looked == count {
+                self.start = Some(id);
+                return Some(false);
+            }
+            looked += 1;
+            let idle = (now as i64).wrapping_sub(pending.time as i64);
+            if self.min_idle == 0 || idle >= self.min_idle {
+                elements.push_array(4);
+                answer::gather_id(id, elements);
+                elements.push(Item::Bytes(consumer.name()));
+                elements.push_integer(now.saturating_sub(pending.time) as i64);
+                elements.push_integer(pending.count as i64);
+                self.left -= 1;
+                self.found += 1;
+            }
+            None
+        };
+        let stopped = match &self.consumer {
+            None => group
+                .pending_range(start, self.end)
+                .find_map(|(id, pending, consumer)| add(id, pending, consumer)),
+            Some(name) => group.find(name).map(|number| group.consumer(number)).and_then(|consumer| {
+                let mut ids = consumer.pending_ids(start, self.end);
+                ids.find_map(|id| add(id, &group.pending(id)?, consumer))
+            }),
+        };
+        Ok(stopped.unwrap_or(true))
     }
-    reply.array(found.len());
-    for (id, pending, consumer) in found {
-        reply.array(4);
-        answer::id(id, reply);
-        reply.bulk(consumer);
-        reply.integer(now.saturating_sub(pending.time) as i64);
-        reply.integer(pending.count as i64);
+
+    fn head(&self, _: &Elements, reply: &mut dyn Reply) {
+        reply.array(self.found);
     }
 }

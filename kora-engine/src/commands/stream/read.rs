@@ -1,14 +1,18 @@
 //! XREAD and XREADGROUP.
 //!
 //! Both are refused as a whole before anything is read; then each stream is read in turn. The reply has only the streams that have
-//! something, so what each has is found out first.
+//! something, so what each has is found out first. Many entries are read in slices (see `long_read.rs`).
 
+use super::long_read::{LongRead, Part};
+use super::range::{Range, ENTRIES_AT_ONCE};
 use super::{answer, id};
 use crate::args::{integer, is, parse_i64};
+use crate::command::Command;
 use crate::error::Error;
-use crate::exec::{Exec, Outcome, DONE};
-use crate::keyspace::Editor;
+use crate::exec::{Exec, Flow, Outcome, DONE};
+use crate::keyspace::{Editor, Keyspace, View};
 use crate::reply::{Protocol, Reply};
+use crate::shard::Shard;
 use crate::value::stream::{Body, Stream, StreamId};
 
 const SYMBOLS: [&str; 2] = ["an ID, '+', or '$' must be specified.", "an ID or '>' must be specified."];
@@ -32,9 +36,9 @@ const TIMEOUT_OUT_OF_RANGE: Error = Error::new("ERR timeout is out of range");
 
 /// Group and consumer of XREADGROUP.
 #[derive(Clone, Copy)]
-struct Reader<'a> {
-    group: &'a [u8],
-    consumer: &'a [u8],
+pub(super) struct Reader<'a> {
+    pub(super) group: &'a [u8],
+    pub(super) consumer: &'a [u8],
 }
 
 struct Options<'a> {
@@ -47,7 +51,8 @@ struct Options<'a> {
 }
 
 impl<'a> Options<'a> {
-    fn parse(argv: &'a [&'a [u8]], with_group: bool, name: &str, now: u64) -> Result<Options<'a>, Error> {
+    fn parse(argv: &'a [&'a [u8]], command: &Command, now: u64) -> Result<Options<'a>, Error> {
+        let with_group = command.is_write();
         let mut options = Options { count: usize::MAX, no_ack: false, reader: None, keys: &[], ids: &[] };
         let mut at = 1;
         let mut streams = None;
@@ -68,7 +73,7 @@ impl<'a> Options<'a> {
             } else if is(word, "streams") && more > 0 {
                 let rest = &argv[at + 1..];
                 if !rest.len().is_multiple_of(2) {
-                    let symbols = SYMBOLS[usize::from(with_group)];
+                    let (name, symbols) = (&command.full_name, SYMBOLS[usize::from(with_group)]);
                     return Err(Error::owned(format!(
                         "ERR Unbalanced '{name}' list of streams: for each stream key {symbols}"
                     )));
@@ -111,7 +116,7 @@ fn check_timeout(text: &[u8], now: u64) -> Result<(), Error> {
 }
 
 /// The head of the reply: so many streams.
-fn streams(count: usize, reply: &mut dyn Reply) {
+pub(super) fn streams(count: usize, reply: &mut dyn Reply) {
     match (count, reply.protocol()) {
         (0, _) => reply.null_array(),
         (_, Protocol::Resp2) => reply.array(count),
@@ -120,7 +125,7 @@ fn streams(count: usize, reply: &mut dyn Reply) {
 }
 
 /// The head of one stream: its name.
-fn stream_name(name: &[u8], reply: &mut dyn Reply) {
+pub(super) fn stream_name(name: &[u8], reply: &mut dyn Reply) {
     if reply.protocol() == Protocol::Resp2 {
         reply.array(2);
     }
@@ -129,12 +134,13 @@ fn stream_name(name: &[u8], reply: &mut dyn Reply) {
 
 /// XREAD [COUNT count] [BLOCK milliseconds] STREAMS key [key ...] id [id ...]
 pub(super) fn xread(exec: &mut Exec<'_>, reply: &mut dyn Reply) -> Outcome {
-    let options = Options::parse(exec.argv, false, &exec.command.full_name, exec.now())?;
+    let view = exec.view;
+    let options = Options::parse(exec.argv, exec.command, exec.now())?;
     let keys = &mut exec.shard.keys;
     let mut after = Vec::with_capacity(options.ids.len());
     for (name, &text) in options.keys.iter().zip(options.ids) {
         let key = keys.key(name);
-        let stream = keys.look::<Stream>(exec.view, &key)?;
+        let stream = keys.look::<Stream>(view, &key)?;
         let end = stream.as_ref().map_or(StreamId::MIN, |stream| stream.last_id());
         let last = stream.and_then(|stream| stream.last_live());
         after.push(match text {
@@ -145,18 +151,28 @@ pub(super) fn xread(exec: &mut Exec<'_>, reply: &mut dyn Reply) -> Outcome {
         });
     }
     let mut found = Vec::new();
-    for (name, &after) in options.keys.iter().zip(&after) {
+    let mut all = 0;
+    for (&name, &after) in options.keys.iter().zip(&after) {
         let key = keys.key(name);
-        let Some(stream) = keys.read::<Stream>(exec.view, &key)? else { continue };
+        let Some(stream) = keys.read::<Stream>(view, &key)? else { continue };
         let Some(start) = after.next() else { continue };
-        let entries = stream.count(start, StreamId::MAX, options.count);
+        let entries = stream.count(start, StreamId::MAX, options.count.min(ENTRIES_AT_ONCE + 1));
         if entries > 0 {
-            found.push((name, key, start, entries));
+            found.push((name, start, stream.last_id(), entries));
+            all += entries;
         }
     }
+    if all > ENTRIES_AT_ONCE {
+        let part = |&(name, start, end, _): &(&[u8], StreamId, StreamId, usize)| {
+            let range = Range { key: name.to_vec(), view, start, end, backwards: false, left: options.count };
+            Part::entries(range)
+        };
+        return Ok(Flow::Later(Box::new(LongRead::new(view, None, found.iter().map(part).collect()))));
+    }
     streams(found.len(), reply);
-    for (name, key, start, entries) in found {
-        let Some(stream) = keys.look::<Stream>(exec.view, &key)? else { continue };
+    for (name, start, _, entries) in found {
+        let key = keys.key(name);
+        let Some(stream) = keys.look::<Stream>(view, &key)? else { continue };
         stream_name(name, reply);
         reply.array(entries);
         stream.range(start, StreamId::MAX).take(entries).for_each(|entry| answer::entry(entry, reply));
@@ -166,43 +182,81 @@ pub(super) fn xread(exec: &mut Exec<'_>, reply: &mut dyn Reply) -> Outcome {
 
 /// What XREADGROUP reads of a stream.
 #[derive(Clone, Copy)]
-enum Wanted {
+pub(super) enum Wanted {
     /// What no consumer of the group has been given yet: `>`.
     New,
     /// What this consumer has been given after this id and has not acknowledged.
     History(StreamId),
 }
 
+impl Wanted {
+    /// What is wanted of each stream.
+    ///
+    /// # Errors
+    /// A stream or its group is missing, or an id is none.
+    fn parse(
+        keys: &mut Keyspace,
+        view: View,
+        options: &Options<'_>,
+        group: &[u8],
+    ) -> Result<Vec<Wanted>, Error> {
+        let one = |(&name, &text): (&&[u8], &&[u8])| {
+            let key = keys.key(name);
+            if keys.look::<Stream>(view, &key)?.is_none_or(|stream| stream.group(group).is_none()) {
+                return Err(answer::no_group_to_read(name, group));
+            }
+            Ok(match text {
+                b"$" => return Err(END_WITH_GROUP),
+                b"+" => return Err(LAST_WITH_GROUP),
+                b">" => Wanted::New,
+                text => match id::strict(text, 0)? {
+                    // Redis has no other way to say "new".
+                    StreamId::MAX => Wanted::New,
+                    after => Wanted::History(after),
+                },
+            })
+        };
+        options.keys.iter().zip(options.ids).map(one).collect()
+    }
+}
+
+/// Whether an XREADGROUP is refused: asked of each shard before any of them delivers something.
+///
+/// # Errors
+/// Those of the command.
+pub fn check_read_group(
+    shard: &mut Shard,
+    view: View,
+    command: &Command,
+    argv: &[&[u8]],
+) -> Result<(), Error> {
+    let options = Options::parse(argv, command, view.now)?;
+    let reader = options.reader.ok_or(NO_GROUP_OPTION)?;
+    Wanted::parse(&mut shard.keys, view, &options, reader.group).map(drop)
+}
+
+/// A stream that XREADGROUP answers something of.
+struct Served<'a> {
+    name: &'a [u8],
+    wanted: Wanted,
+    /// Where the group stands after a read of new entries, when the stream is named again.
+    end: Option<StreamId>,
+}
+
 /// XREADGROUP GROUP group consumer [COUNT count] [BLOCK milliseconds] [NOACK] STREAMS key [key ...] id [id ...]
 pub(super) fn xreadgroup(exec: &mut Exec<'_>, reply: &mut dyn Reply) -> Outcome {
-    let now = exec.now();
-    let options = Options::parse(exec.argv, true, &exec.command.full_name, now)?;
+    let (now, view) = (exec.now(), exec.view);
+    let options = Options::parse(exec.argv, exec.command, now)?;
     let reader = options.reader.ok_or(NO_GROUP_OPTION)?;
     let keys = &mut exec.shard.keys;
-    let mut wanted = Vec::with_capacity(options.ids.len());
-    for (name, &text) in options.keys.iter().zip(options.ids) {
-        let key = keys.key(name);
-        let stream = keys.look::<Stream>(exec.view, &key)?;
-        if stream.is_none_or(|stream| stream.group(reader.group).is_none()) {
-            return Err(answer::no_group_to_read(name, reader.group));
-        }
-        wanted.push(match text {
-            b"$" => return Err(END_WITH_GROUP),
-            b"+" => return Err(LAST_WITH_GROUP),
-            b">" => Wanted::New,
-            text => match id::strict(text, 0)? {
-                // Redis has no other way to say "new".
-                StreamId::MAX => Wanted::New,
-                after => Wanted::History(after),
-            },
-        });
-    }
+    let wanted = Wanted::parse(keys, view, &options, reader.group)?;
     let mut served: Vec<Served<'_>> = Vec::new();
+    let mut all = 0;
     for (&name, &wanted) in options.keys.iter().zip(&wanted) {
         let key = keys.key(name);
         // Counts the hit, as the lookup of a reading command does.
-        keys.read::<Stream>(exec.view, &key)?;
-        let Some(mut stream) = keys.edit::<Stream>(exec.view, &key)? else { continue };
+        keys.read::<Stream>(view, &key)?;
+        let Some(mut stream) = keys.edit::<Stream>(view, &key)? else { continue };
         stream.consumer(reader.group, reader.consumer, now);
         let before = served.iter().rev().find(|one| one.name == name && one.end.is_some());
         let group_end = stream.group(reader.group).map(|group| group.last);
@@ -217,28 +271,48 @@ pub(super) fn xreadgroup(exec: &mut Exec<'_>, reply: &mut dyn Reply) -> Outcome 
         if serve {
             let again = options.keys.iter().filter(|&&other| other == name).count() > 1;
             let end = (new && again).then(|| end_of_read(&stream, reached, options.count));
+            all += size_of_read(&stream, reader, wanted, options.count.min(ENTRIES_AT_ONCE + 1));
             served.push(Served { name, wanted, end });
         }
+    }
+    if all > ENTRIES_AT_ONCE {
+        let part = |one: &Served<'_>| Part::of_group(one.name, one.wanted, options.count, options.no_ack);
+        let parts = served.iter().map(part).collect();
+        return Ok(Flow::Later(Box::new(LongRead::new(view, Some(reader), parts))));
     }
     streams(served.len(), reply);
     for Served { name, wanted, .. } in served {
         let key = keys.key(name);
-        let Some(mut stream) = keys.edit::<Stream>(exec.view, &key)? else { continue };
+        let Some(mut stream) = keys.edit::<Stream>(view, &key)? else { continue };
         stream_name(name, reply);
+        let mut head = |entries| reply.array(entries);
         match wanted {
-            Wanted::New => deliver_new(&mut stream, reader, options.count, options.no_ack, now, reply),
-            Wanted::History(after) => deliver_again(&mut stream, reader, after, options.count, now, reply),
+            Wanted::New => {
+                let ids = new_ids(&stream, reader, StreamId::MAX, options.count);
+                head(ids.len());
+                let mut entries = stream.seeker();
+                ids.iter().filter_map(|&id| entries.seek(id)).for_each(|entry| answer::entry(entry, reply));
+                deliver_new(&mut stream, reader, &ids, options.no_ack, now);
+            }
+            Wanted::History(after) => {
+                let pending = history(&stream, reader, after, options.count);
+                head(pending.len());
+                let mut entries = stream.seeker();
+                for &(id, _) in &pending {
+                    match entries.seek(id) {
+                        Some(entry) => answer::entry(entry, reply),
+                        None => {
+                            reply.array(2);
+                            answer::id(id, reply);
+                            reply.null_array();
+                        }
+                    }
+                }
+                deliver_again(&mut stream, reader, &pending, now);
+            }
         }
     }
     DONE
-}
-
-/// A stream that XREADGROUP answers something of.
-struct Served<'a> {
-    name: &'a [u8],
-    wanted: Wanted,
-    /// Where the group stands after a read of new entries, when the stream is named again.
-    end: Option<StreamId>,
 }
 
 /// The last of so many entries after an id.
@@ -247,59 +321,71 @@ fn end_of_read(stream: &Body, after: StreamId, count: usize) -> StreamId {
     stream.range(start, StreamId::MAX).take(count).last().map_or(after, |entry| entry.id)
 }
 
-/// Answers entries that the group has not read yet, and makes them pending with the consumer.
-fn deliver_new(
+/// How many entries a read answers, counted up to `limit`.
+fn size_of_read(stream: &Body, reader: Reader<'_>, wanted: Wanted, limit: usize) -> usize {
+    let Some(group) = stream.group(reader.group) else { return 0 };
+    match wanted {
+        Wanted::New => group.last.next().map_or(0, |start| stream.count(start, StreamId::MAX, limit)),
+        Wanted::History(_) => {
+            let consumer = group.find(reader.consumer).map(|number| group.consumer(number));
+            consumer.map_or(0, |consumer| consumer.pending_len().min(limit))
+        }
+    }
+}
+
+/// The entries that the group is to be given next, up to `end`.
+pub(super) fn new_ids(stream: &Body, reader: Reader<'_>, end: StreamId, count: usize) -> Vec<StreamId> {
+    let start = stream.group(reader.group).and_then(|group| group.last.next());
+    let entries = start.map(|start| stream.range(start, end).take(count));
+    entries.into_iter().flatten().map(|entry| entry.id).collect()
+}
+
+/// Moves the group on by these entries and makes them pending with the consumer.
+pub(super) fn deliver_new(
     stream: &mut Editor<'_, Stream>,
     reader: Reader<'_>,
-    count: usize,
+    ids: &[StreamId],
     no_ack: bool,
     now: u64,
-    reply: &mut dyn Reply,
 ) {
     let Some(group) = stream.group(reader.group) else { return };
     let (mut last, mut read) = (group.last, group.entries_read);
-    let start = last.next().unwrap_or(StreamId::MAX);
-    let entries = stream.count(start, StreamId::MAX, count);
-    let mut ids = Vec::with_capacity(entries);
-    reply.array(entries);
-    for entry in stream.range(start, StreamId::MAX).take(entries) {
-        answer::entry(entry, reply);
-        read = stream.entries_read_after(last, read, entry.id);
-        last = entry.id;
-        ids.push(entry.id);
+    for &id in ids {
+        read = stream.entries_read_after(last, read, id);
+        last = id;
     }
     stream.set_group(reader.group, last, read);
     if !no_ack {
-        for id in ids {
+        for &id in ids {
             stream.deliver(reader.group, reader.consumer, id, now, 1);
         }
     }
 }
 
-/// Answers entries that are pending with the consumer already.
-fn deliver_again(
-    stream: &mut Editor<'_, Stream>,
+/// The entries after an id that are pending with the consumer, and how often each was delivered.
+pub(super) fn history(
+    stream: &Body,
     reader: Reader<'_>,
     after: StreamId,
     count: usize,
-    now: u64,
-    reply: &mut dyn Reply,
-) {
-    let Some(group) = stream.group(reader.group) else { return };
-    let Some(consumer) = group.find(reader.consumer) else { return };
-    let start = after.next().unwrap_or(StreamId::MAX);
+) -> Vec<(StreamId, u64)> {
+    let Some(group) = stream.group(reader.group) else { return Vec::new() };
+    let Some(consumer) = group.find(reader.consumer) else { return Vec::new() };
+    let Some(start) = after.next() else { return Vec::new() };
     let ids = group.consumer(consumer).pending_ids(start, StreamId::MAX).take(count);
-    let pending: Vec<(StreamId, u64)> =
-        ids.map(|id| (id, group.pending(id).map_or(0, |pending| pending.count))).collect();
-    reply.array(pending.len());
-    for (id, count) in pending {
-        if let Some(entry) = stream.get(id) {
-            answer::entry(entry, reply);
-            stream.deliver(reader.group, reader.consumer, id, now, count.wrapping_add(1));
-        } else {
-            reply.array(2);
-            answer::id(id, reply);
-            reply.null_array();
-        }
+    ids.map(|id| (id, group.pending(id).map_or(0, |pending| pending.count))).collect()
+}
+
+/// Counts another delivery of these entries, where they still exist.
+pub(super) fn deliver_again(
+    stream: &mut Editor<'_, Stream>,
+    reader: Reader<'_>,
+    pending: &[(StreamId, u64)],
+    now: u64,
+) {
+    let mut entries = stream.seeker();
+    let there: Vec<_> = pending.iter().filter(|&&(id, _)| entries.seek(id).is_some()).collect();
+    for &(id, count) in there {
+        stream.deliver(reader.group, reader.consumer, id, now, count.wrapping_add(1));
     }
 }

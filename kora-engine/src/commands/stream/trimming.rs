@@ -108,37 +108,44 @@ impl Options {
     }
 }
 
-impl Trim {
-    /// Trims a stream; how many entries went.
-    pub(super) fn run(&self, stream: &mut Editor<'_, Stream>) -> u64 {
-        match self.policy {
-            Policy::Keep => stream.trim(self.threshold, self.approximate, self.limit, usize::MAX).entries,
-            Policy::Delete | Policy::Acknowledged => self.run_each(stream),
-        }
+/// A trim under way.
+pub(super) struct Trimming {
+    trim: Trim,
+    /// Where it goes on when it goes entry by entry.
+    from: StreamId,
+    /// Entries that went.
+    pub(super) removed: u64,
+}
+
+impl Trimming {
+    pub(super) fn new(trim: Trim) -> Trimming {
+        Trimming { trim, from: StreamId::MIN, removed: 0 }
     }
 
-    /// Trims entry by entry: what goes is what would go otherwise, but for the entries that are still wanted.
-    fn run_each(&self, stream: &mut Editor<'_, Stream>) -> u64 {
-        let mut removed = 0;
-        let mut from = StreamId::MIN;
-        while let Some(ids) = stream.next_to_trim(
-            from,
-            self.threshold,
-            self.approximate,
-            self.limit.map(|limit| limit.saturating_sub(removed)),
-        ) {
-            let Some(&last) = ids.last() else { break };
+    /// Trims a stream, visiting at most so many blocks. Returns whether that was all.
+    pub(super) fn advance(&mut self, stream: &mut Editor<'_, Stream>, blocks: usize) -> bool {
+        let Trim { threshold, approximate, limit, policy } = self.trim;
+        let left = |removed: u64| limit.map(|limit| limit.saturating_sub(removed));
+        if policy == Policy::Keep {
+            let trimmed = stream.trim(threshold, approximate, left(self.removed), blocks);
+            self.removed += trimmed.entries;
+            return trimmed.complete;
+        }
+        // Entry by entry: what goes is what would go otherwise, but for the entries that are still wanted.
+        for _ in 0..blocks {
+            let ids = stream.next_to_trim(self.from, threshold, approximate, left(self.removed));
+            let Some(ids) = ids.filter(|ids| !ids.is_empty()) else { return true };
             for id in ids {
-                if matches!(self.threshold, Threshold::MaxLen(max) if stream.entries_len() <= max) {
-                    return removed;
+                if matches!(threshold, Threshold::MaxLen(max) if stream.entries_len() <= max) {
+                    return true;
                 }
-                removed += u64::from(self.policy.delete(stream, id, false) == Deletion::Done);
-            }
-            match last.next() {
-                Some(next) => from = next,
-                None => break,
+                self.removed += u64::from(policy.delete(stream, id, false) == Deletion::Done);
+                match id.next() {
+                    Some(next) => self.from = next,
+                    None => return true,
+                }
             }
         }
-        removed
+        false
     }
 }

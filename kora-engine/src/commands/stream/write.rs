@@ -1,12 +1,15 @@
 //! XADD, XTRIM and XSETID.
 
 use super::id::{self, Given};
-use super::trimming::Options;
+use super::trimming::{Options, Trimming};
 use super::{answer, node_limits};
 use crate::args::{integer, is};
+use crate::change::UnixMs;
 use crate::error::Error;
-use crate::exec::{Exec, Outcome, DONE};
+use crate::exec::{Continuation, Exec, Flow, Outcome, DONE};
+use crate::keyspace::View;
 use crate::reply::Reply;
+use crate::shard::Shard;
 use crate::value::stream::{Stream, StreamId, LISTPACK_BYTES_MAX};
 
 const ZERO_ID: Error = Error::new("ERR The ID specified in XADD must be greater than 0-0");
@@ -15,6 +18,10 @@ const ID_TOO_SMALL: Error =
 const EXHAUSTED: Error =
     Error::new("ERR The stream has exhausted the last possible ID, unable to add more items");
 const TOO_LARGE: Error = Error::new("ERR Elements are too large to be stored");
+
+/// Blocks that a trim visits at once, about 100 us of work, and in a slice per segment of its budget.
+const BLOCKS_AT_ONCE: usize = 128;
+const BLOCKS_PER_SEGMENT: usize = 16;
 
 /// XADD key [options] <* | id> field value [field value ...]
 pub(super) fn xadd(exec: &mut Exec<'_>, reply: &mut dyn Reply) -> Outcome {
@@ -45,10 +52,14 @@ pub(super) fn xadd(exec: &mut Exec<'_>, reply: &mut dyn Reply) -> Outcome {
     // A new stream takes any id but 0-0, so none is made in vain.
     let id = new_id(given, stream.last_id(), now)?;
     stream.append(id, pairs, limits);
-    answer::id(id, reply);
     if let Some(trim) = options.trim {
-        trim.run(&mut stream);
+        let mut trimming = Trimming::new(trim);
+        if !trimming.advance(&mut stream, BLOCKS_AT_ONCE) {
+            drop(stream);
+            return later(exec, trimming, Some(id));
+        }
     }
+    answer::id(id, reply);
     DONE
 }
 
@@ -76,12 +87,46 @@ pub(super) fn xtrim(exec: &mut Exec<'_>, reply: &mut dyn Reply) -> Outcome {
     let trim = options.trim.ok_or(Error::SYNTAX)?;
     let keys = &mut exec.shard.keys;
     let key = keys.key(exec.argv[1]);
-    let removed = match keys.edit::<Stream>(exec.view, &key)? {
-        None => 0,
-        Some(mut stream) => trim.run(&mut stream),
+    let mut trimming = Trimming::new(trim);
+    let complete = match keys.edit::<Stream>(exec.view, &key)? {
+        None => true,
+        Some(mut stream) => trimming.advance(&mut stream, BLOCKS_AT_ONCE),
     };
-    reply.integer(removed as i64);
+    if !complete {
+        return later(exec, trimming, None);
+    }
+    reply.integer(trimming.removed as i64);
     DONE
+}
+
+/// A trim that goes on in slices, until the stream is as it should be or is not there any more.
+struct LongTrim {
+    key: Vec<u8>,
+    view: View,
+    trimming: Trimming,
+    /// The entry that XADD has added; none for XTRIM, which answers with the number of entries that went.
+    added: Option<StreamId>,
+}
+
+fn later(exec: &Exec<'_>, trimming: Trimming, added: Option<StreamId>) -> Outcome {
+    Ok(Flow::Later(Box::new(LongTrim { key: exec.argv[1].to_vec(), view: exec.view, trimming, added })))
+}
+
+impl Continuation for LongTrim {
+    fn resume(&mut self, shard: &mut Shard, _: UnixMs, budget: usize, reply: &mut dyn Reply) -> bool {
+        let key = shard.keys.key(&self.key);
+        if let Ok(Some(mut stream)) = shard.keys.edit::<Stream>(self.view, &key) {
+            let blocks = budget.max(1).saturating_mul(BLOCKS_PER_SEGMENT);
+            if !self.trimming.advance(&mut stream, blocks) {
+                return false;
+            }
+        }
+        match self.added {
+            Some(id) => answer::id(id, reply),
+            None => reply.integer(self.trimming.removed as i64),
+        }
+        true
+    }
 }
 
 /// XSETID key last-id [ENTRIESADDED entries-added] [MAXDELETEDID max-deleted-id]

@@ -5,6 +5,7 @@
 //! an append needs to know, so an append does not touch the tree until the block is full.
 
 use std::collections::btree_map::{self, BTreeMap};
+use std::ops::Bound;
 
 use super::block::{self, Block};
 use super::id::StreamId;
@@ -103,6 +104,13 @@ impl Directory {
             Some(tail) if tail.first <= id => Some((tail.first, &tail.block)),
             _ => self.finished.range(..=id).next_back().map(|(&first, block)| (first, block)),
         }
+    }
+
+    /// The key of the block after this one.
+    pub(super) fn key_after(&self, first: StreamId) -> Option<StreamId> {
+        let next =
+            self.finished.range((Bound::Excluded(first), Bound::Unbounded)).next().map(|(&key, _)| key);
+        next.or(self.tail.as_ref().map(|tail| tail.first).filter(|&key| key > first))
     }
 
     /// The block of this first id.

@@ -35,6 +35,11 @@ impl Body {
         (found.entry.id == id && !found.deleted).then_some((first, found))
     }
 
+    /// Looks up entries by ids that only grow: neighbours are found without a new search.
+    pub fn seeker(&self) -> Seeker<'_> {
+        Seeker { stream: self, until: StreamId::MIN, walk: None, found: None }
+    }
+
     /// The entries from `start` to `end`.
     pub fn range(&self, start: StreamId, end: StreamId) -> Entries<'_> {
         // From a place in the first block on, everything before is deleted.
@@ -127,6 +132,34 @@ impl Body {
             let first = self.range(StreamId::MIN, StreamId::MAX).next().expect("the length counts entries");
             self.first = first.id;
         }
+    }
+}
+
+/// A place in a stream that moves forward.
+pub struct Seeker<'a> {
+    stream: &'a Body,
+    /// The first id of the next block; the greatest one when there is no other block.
+    until: StreamId,
+    walk: Option<Walk<'a>>,
+    /// The entry that the walk has come to.
+    found: Option<Stored<'a>>,
+}
+
+impl<'a> Seeker<'a> {
+    /// The entry of this id, which is greater than all ids before.
+    pub fn seek(&mut self, id: StreamId) -> Option<Entry<'a>> {
+        if self.walk.is_none() || (id >= self.until && self.until < StreamId::MAX) {
+            let (first, block) = self.stream.blocks.block_of(id)?;
+            self.until = self.stream.blocks.key_after(first).unwrap_or(StreamId::MAX);
+            let mut walk = block.walk(first);
+            self.found = walk.next();
+            self.walk = Some(walk);
+        }
+        let walk = self.walk.as_mut()?;
+        while self.found.is_some_and(|found| found.entry.id < id) {
+            self.found = walk.next();
+        }
+        self.found.filter(|found| found.entry.id == id && !found.deleted).map(|found| found.entry)
     }
 }
 

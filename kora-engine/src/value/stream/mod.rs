@@ -28,7 +28,7 @@ mod varint;
 
 pub use block::{Entry, Pairs};
 pub use directory::{NodeLimits, LISTPACK_BYTES_MAX};
-pub use entries::{Backwards, Entries};
+pub use entries::{Backwards, Entries, Seeker};
 pub use group::{Consumer, ConsumerNumber, Group, Pending};
 pub use id::StreamId;
 pub use trim::{Threshold, Trimmed};

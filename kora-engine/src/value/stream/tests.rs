@@ -273,6 +273,13 @@ proptest! {
             let exact = live.iter().find(|entry| entry.0 == start).cloned();
             prop_assert_eq!(stream.get(start).map(entry_of), exact);
         }
+        let mut wanted: Vec<StreamId> = ids.iter().flat_map(|id| [*id, StreamId::new(id.ms, id.seq + 1)]).collect();
+        wanted.sort();
+        wanted.dedup();
+        let mut seeker = stream.seeker();
+        for id in wanted {
+            prop_assert_eq!(seeker.seek(id).map(entry_of), stream.get(id).map(entry_of));
+        }
         let mut freed = stream;
         while !freed.free_some(3) {}
     }
