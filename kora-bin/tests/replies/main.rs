@@ -80,6 +80,7 @@ families! {
     strings
     strings_of_other_types
     zset
+    zset_combinations
     zset_ranges
     zset_walks
 }

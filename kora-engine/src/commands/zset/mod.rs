@@ -4,12 +4,17 @@
 //! guests while they run.
 
 pub(crate) mod add;
+mod combination;
+mod combine;
 mod limits;
+mod long_range;
+mod long_removal;
 mod random;
 mod range;
 mod read;
 mod remove;
 mod scan;
+mod watched;
 
 use crate::command::{
     Categories, CommandSpec, Coordinated, Flags, Group, Handler, KeyFlags, KeySpec, Run, Spread, ROW,
@@ -28,6 +33,12 @@ const ZSET: CommandSpec = CommandSpec { categories: Categories::SORTEDSET, group
 const READ: &[KeySpec] = &[KeySpec::one(1, KeyFlags::RO.union(KeyFlags::ACCESS))];
 const DELETE: &[KeySpec] = &[KeySpec::one(1, KeyFlags::RW.union(KeyFlags::DELETE))];
 const POP: &[KeySpec] = &[KeySpec::one(1, KeyFlags::RW.union(KeyFlags::ACCESS).union(KeyFlags::DELETE))];
+
+const SOURCES: &[KeySpec] = &[KeySpec::numkeys(1, KeyFlags::RO.union(KeyFlags::ACCESS))];
+const STORED_SOURCES: &[KeySpec] = &[
+    KeySpec::one(1, KeyFlags::OW.union(KeyFlags::UPDATE)),
+    KeySpec::numkeys(2, KeyFlags::RO.union(KeyFlags::ACCESS)),
+];
 
 const FAST_READ: Flags = Flags::READONLY.union(Flags::FAST);
 const FAST_WRITE: Flags = Flags::WRITE.union(Flags::DENYOOM).union(Flags::FAST);
@@ -90,6 +101,66 @@ pub(crate) const ROWS: &[CommandSpec] = &[
         summary: "Adds to the score of a member; one that is not there starts at 0.",
         syntax: "key increment member",
         run: one_key(add::zincrby),
+        ..ZSET
+    },
+    CommandSpec {
+        name: "zdiff",
+        arity: -3,
+        flags: Flags::READONLY.union(Flags::MOVABLEKEYS),
+        keys: SOURCES,
+        since: "6.2.0",
+        complexity: "O(N*K+M*log(M)) with N members to look at, K keys, and M members in the result",
+        summary: "Answers the members of the first sorted set that no other has.",
+        syntax: "numkeys key [key ...] [WITHSCORES]",
+        run: fetching(combine::zdiff),
+        ..ZSET
+    },
+    CommandSpec {
+        name: "zdiffstore",
+        arity: -4,
+        flags: Flags::WRITE.union(Flags::DENYOOM).union(Flags::MOVABLEKEYS),
+        keys: STORED_SOURCES,
+        since: "6.2.0",
+        complexity: "O(N*K+M*log(M)) with N members to look at, K keys, and M members in the result",
+        summary: "Stores the members of the first sorted set that no other has.",
+        syntax: "destination numkeys key [key ...]",
+        run: fetching(combine::zdiffstore),
+        ..ZSET
+    },
+    CommandSpec {
+        name: "zinter",
+        arity: -3,
+        flags: Flags::READONLY.union(Flags::MOVABLEKEYS),
+        keys: SOURCES,
+        since: "6.2.0",
+        complexity: "O(N*K+M*log(M)) with N members to look at, K keys, and M members in the result",
+        summary: "Answers the members that all sorted sets have, their scores aggregated.",
+        syntax: "numkeys key [key ...] [WEIGHTS weight [weight ...]] [AGGREGATE <SUM | MIN | MAX>] [WITHSCORES]",
+        run: fetching(combine::zinter),
+        ..ZSET
+    },
+    CommandSpec {
+        name: "zintercard",
+        arity: -3,
+        flags: Flags::READONLY.union(Flags::MOVABLEKEYS),
+        keys: SOURCES,
+        since: "7.0.0",
+        complexity: "O(N*K) with N members in the smallest sorted set and K keys",
+        summary: "Counts the members that all sorted sets have, up to a limit.",
+        syntax: "numkeys key [key ...] [LIMIT limit]",
+        run: fetching(combine::zintercard),
+        ..ZSET
+    },
+    CommandSpec {
+        name: "zinterstore",
+        arity: -4,
+        flags: Flags::WRITE.union(Flags::DENYOOM).union(Flags::MOVABLEKEYS),
+        keys: STORED_SOURCES,
+        since: "2.0.0",
+        complexity: "O(N*K+M*log(M)) with N members to look at, K keys, and M members in the result",
+        summary: "Stores the members that all sorted sets have, their scores aggregated.",
+        syntax: "destination numkeys key [key ...] [WEIGHTS weight [weight ...]] [AGGREGATE <SUM | MIN | MAX>]",
+        run: fetching(combine::zinterstore),
         ..ZSET
     },
     CommandSpec {
@@ -346,6 +417,30 @@ pub(crate) const ROWS: &[CommandSpec] = &[
         summary: "Answers the score of a member.",
         syntax: "key member",
         run: one_key(read::zscore),
+        ..ZSET
+    },
+    CommandSpec {
+        name: "zunion",
+        arity: -3,
+        flags: Flags::READONLY.union(Flags::MOVABLEKEYS),
+        keys: SOURCES,
+        since: "6.2.0",
+        complexity: "O(N*K+M*log(M)) with N members to look at, K keys, and M members in the result",
+        summary: "Answers the members that any sorted set has, their scores aggregated.",
+        syntax: "numkeys key [key ...] [WEIGHTS weight [weight ...]] [AGGREGATE <SUM | MIN | MAX>] [WITHSCORES]",
+        run: fetching(combine::zunion),
+        ..ZSET
+    },
+    CommandSpec {
+        name: "zunionstore",
+        arity: -4,
+        flags: Flags::WRITE.union(Flags::DENYOOM).union(Flags::MOVABLEKEYS),
+        keys: STORED_SOURCES,
+        since: "2.0.0",
+        complexity: "O(N*K+M*log(M)) with N members to look at, K keys, and M members in the result",
+        summary: "Stores the members that any sorted set has, their scores aggregated.",
+        syntax: "destination numkeys key [key ...] [WEIGHTS weight [weight ...]] [AGGREGATE <SUM | MIN | MAX>]",
+        run: fetching(combine::zunionstore),
         ..ZSET
     },
 ];

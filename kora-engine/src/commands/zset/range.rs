@@ -2,9 +2,11 @@
 
 use super::growth;
 use super::limits::{self, Ranks};
+use super::long_range::{Answered, LongRange, Stored, AT_ONCE_MAX};
 use crate::args::{integer, is};
+use crate::commands::long_reply;
 use crate::error::Error;
-use crate::exec::{Exec, Outcome, DONE};
+use crate::exec::{Exec, Flow, Outcome, DONE};
 use crate::reply::{Protocol, Reply};
 use crate::value::zset::range::{LexRange, ScoreRange};
 use crate::value::zset::Zset;
@@ -26,7 +28,7 @@ enum By {
 
 /// What the name of a command settles, and its options otherwise.
 #[derive(Debug, Clone, Copy)]
-struct Form {
+pub(super) struct Form {
     by: Option<By>,
     reverse: Option<bool>,
     /// ZRANGESTORE: the destination comes first.
@@ -43,9 +45,9 @@ enum Interval<'a> {
 
 /// A parsed ZRANGE.
 #[derive(Debug, Clone, Copy)]
-struct Query<'a> {
+pub(super) struct Query<'a> {
     interval: Interval<'a>,
-    reverse: bool,
+    pub(super) reverse: bool,
     with_scores: bool,
     offset: i64,
     /// Negative: all.
@@ -54,7 +56,7 @@ struct Query<'a> {
 
 impl<'a> Query<'a> {
     /// Reads the arguments from the two ends of the interval on.
-    fn parse(args: &[&'a [u8]], form: Form) -> Result<Query<'a>, Error> {
+    pub(super) fn parse(args: &[&'a [u8]], form: Form) -> Result<Query<'a>, Error> {
         let (mut by, mut reverse, mut with_scores) = (form.by, form.reverse, false);
         let (mut offset, mut limit) = (0, -1);
         let mut rest = args[2..].iter();
@@ -91,7 +93,7 @@ impl<'a> Query<'a> {
     }
 
     /// The ranks that are asked for; in the order of the query when it is reversed, the last one first.
-    fn ranks(&self, zset: &Zset) -> Range<usize> {
+    pub(super) fn ranks(&self, zset: &Zset) -> Range<usize> {
         let ranks = match &self.interval {
             Interval::Ranks(ranks) => {
                 let ranks = ranks.within(zset.len());
@@ -151,6 +153,11 @@ fn range(exec: &mut Exec<'_>, form: Form, reply: &mut dyn Reply) -> Outcome {
     };
     let ranks = query.ranks(&zset);
     let pairs = query.with_scores && reply.protocol() == Protocol::Resp3;
+    if ranks.len() > AT_ONCE_MAX {
+        let range = LongRange::new(keys, exec.view, exec.argv[1], &exec.argv[2..], form);
+        let answered = Answered { range, with_scores: query.with_scores, pairs };
+        return long_reply::answer(answered, exec, reply);
+    }
     reply.array(if query.with_scores && !pairs { ranks.len() * 2 } else { ranks.len() });
     for (member, score) in walk(&zset, ranks, query.reverse) {
         if pairs {
@@ -165,7 +172,11 @@ fn range(exec: &mut Exec<'_>, form: Form, reply: &mut dyn Reply) -> Outcome {
 }
 
 /// The members of these ranks.
-fn walk(zset: &Zset, ranks: Range<usize>, reverse: bool) -> std::iter::Take<crate::value::zset::Walk<'_>> {
+pub(super) fn walk(
+    zset: &Zset,
+    ranks: Range<usize>,
+    reverse: bool,
+) -> std::iter::Take<crate::value::zset::Walk<'_>> {
     let len = ranks.len();
     match reverse {
         _ if len == 0 => zset.ascending(usize::MAX).take(0),
@@ -176,13 +187,19 @@ fn walk(zset: &Zset, ranks: Range<usize>, reverse: bool) -> std::iter::Take<crat
 
 /// ZRANGESTORE dst src min max [BYSCORE | BYLEX] [REV] [LIMIT offset count]
 pub(super) fn zrangestore(exec: &mut Exec<'_>, reply: &mut dyn Reply) -> Outcome {
-    let query = Query::parse(&exec.argv[3..], Form { by: None, reverse: None, store: true })?;
+    let form = Form { by: None, reverse: None, store: true };
+    let query = Query::parse(&exec.argv[3..], form)?;
     let growth = growth(exec);
     let keys = &mut exec.shard.keys;
     let (destination, source) = (keys.key(exec.argv[1]), keys.key(exec.argv[2]));
     let mut stored = Zset::new(keys.collection_seed());
     if let Some(zset) = keys.read::<Zset>(exec.view, &source)? {
         let ranks = query.ranks(&zset);
+        if ranks.len() > AT_ONCE_MAX {
+            let range = LongRange::new(keys, exec.view, exec.argv[2], &exec.argv[3..], form);
+            let destination = exec.argv[1].to_vec();
+            return Ok(Flow::Later(Box::new(Stored { range, destination, growth, result: stored })));
+        }
         for (member, score) in walk(&zset, ranks, false) {
             member.with_bytes(|member| stored.insert(member, score, growth));
         }

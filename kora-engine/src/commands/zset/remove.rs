@@ -1,11 +1,13 @@
 //! Members go: ZREM, ZREMRANGEBYRANK, ZREMRANGEBYSCORE, ZREMRANGEBYLEX, ZPOPMIN, ZPOPMAX, ZMPOP.
 
 use super::limits::{self, Ranks};
+use super::long_range::AT_ONCE_MAX;
+use super::long_removal::{LongPop, LongRemoval, TakenWhole};
 use crate::args::{integer, is};
 use crate::error::Error;
-use crate::exec::{Exec, Outcome, DONE};
-use crate::keyspace::Editor;
+use crate::exec::{Exec, Flow, Outcome, DONE};
 use crate::reply::{Protocol, Reply};
+use crate::value::item::Item;
 use crate::value::zset::Zset;
 use crate::value::Collection;
 use std::ops::Range;
@@ -61,13 +63,18 @@ fn remove_ranks(
         return DONE;
     };
     let ranks = ranks(&zset);
-    reply.integer(ranks.len() as i64);
     if ranks.len() == zset.len() {
         // All of it: freed as a whole, out of the way.
         drop(zset);
+        reply.integer(ranks.len() as i64);
         keys.remove(exec.view, &key);
         return DONE;
     }
+    if ranks.len() > AT_ONCE_MAX {
+        let removal = LongRemoval::new(exec.view, exec.argv[1], &zset, ranks);
+        return Ok(Flow::Later(Box::new(removal)));
+    }
+    reply.integer(ranks.len() as i64);
     for _ in ranks.clone() {
         zset.take_at(ranks.start, |_, _| ());
     }
@@ -76,27 +83,78 @@ fn remove_ranks(
 
 /// Which end members are popped from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum End {
+pub(super) enum End {
     Min,
     Max,
 }
 
-/// Takes so many members from one end, at most all, and writes each with its score: flat, or in arrays of two.
-fn pop(zset: &mut Editor<'_, Zset>, end: End, count: usize, pairs: bool, reply: &mut dyn Reply) {
-    let count = count.min(zset.len());
-    reply.array(if pairs { count } else { count * 2 });
-    for _ in 0..count {
-        let rank = match end {
+impl End {
+    /// The rank of the next member.
+    pub(super) fn rank(self, len: usize) -> usize {
+        match self {
             End::Min => 0,
-            End::Max => zset.len() - 1,
-        };
-        zset.take_at(rank, |member, score| {
-            if pairs {
-                reply.array(2);
-            }
-            reply.bulk(member);
-            reply.double(score);
-        });
+            End::Max => len - 1,
+        }
+    }
+}
+
+/// Takes so many members from one end, at most all, and writes each with its score: flat, or in arrays of two. For ZMPOP
+/// their key stands before them.
+fn pop(
+    exec: &mut Exec<'_>,
+    name: &[u8],
+    end: End,
+    count: usize,
+    form: PopForm,
+    reply: &mut dyn Reply,
+) -> Result<Option<Flow>, Error> {
+    let keys = &mut exec.shard.keys;
+    let key = keys.key(name);
+    let Some(mut zset) = keys.edit::<Zset>(exec.view, &key)? else { return Ok(None) };
+    let count = count.min(zset.len());
+    if count > AT_ONCE_MAX && count == zset.len() {
+        // All of it: the set is taken away at once and answered at leisure.
+        drop(zset);
+        let taken = keys.take(exec.view, &key).expect("it was there");
+        return Ok(Some(Flow::Later(Box::new(TakenWhole::new(taken, name, end, form)))));
+    }
+    if count > AT_ONCE_MAX {
+        return Ok(Some(Flow::Later(Box::new(LongPop::new(exec.view, name, end, count, form)))));
+    }
+    form.head(name, count, reply);
+    for _ in 0..count {
+        let rank = end.rank(zset.len());
+        zset.take_at(rank, |member, score| form.element(Item::Bytes(member), score, reply));
+    }
+    Ok(Some(Flow::Done))
+}
+
+/// What the reply of a pop looks like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum PopForm {
+    /// Members and scores in turn.
+    Flat,
+    /// Arrays of a member and its score.
+    Pairs,
+    /// The key, and such arrays.
+    KeyAndPairs,
+}
+
+impl PopForm {
+    pub(super) fn head(self, name: &[u8], count: usize, reply: &mut dyn Reply) {
+        if self == PopForm::KeyAndPairs {
+            reply.array(2);
+            reply.bulk(name);
+        }
+        reply.array(if self == PopForm::Flat { count * 2 } else { count });
+    }
+
+    pub(super) fn element(self, member: Item<'_>, score: f64, reply: &mut dyn Reply) {
+        if self != PopForm::Flat {
+            reply.array(2);
+        }
+        member.reply(reply);
+        reply.double(score);
     }
 }
 
@@ -120,13 +178,15 @@ fn zpop(exec: &mut Exec<'_>, end: End, reply: &mut dyn Reply) -> Outcome {
         _ => return Err(Error::SYNTAX),
     };
     let pairs = reply.protocol() == Protocol::Resp3 && count.is_some();
-    let keys = &mut exec.shard.keys;
-    let key = keys.key(exec.argv[1]);
-    match keys.edit::<Zset>(exec.view, &key)? {
-        Some(mut zset) => pop(&mut zset, end, count.unwrap_or(1), pairs, reply),
-        None => reply.array(0),
+    let form = if pairs { PopForm::Pairs } else { PopForm::Flat };
+    let name = exec.argv[1];
+    match pop(exec, name, end, count.unwrap_or(1), form, reply)? {
+        Some(flow) => Ok(flow),
+        None => {
+            reply.array(0);
+            DONE
+        }
     }
-    DONE
 }
 
 /// ZMPOP numkeys key [key ...] <MIN | MAX> [COUNT count]
@@ -150,14 +210,9 @@ pub(super) fn zmpop(exec: &mut Exec<'_>, reply: &mut dyn Reply) -> Outcome {
         }
         _ => return Err(Error::SYNTAX),
     };
-    let keys = &mut exec.shard.keys;
-    for name in &exec.argv[2..2 + numkeys] {
-        let key = keys.key(name);
-        if let Some(mut zset) = keys.edit::<Zset>(exec.view, &key)? {
-            reply.array(2);
-            reply.bulk(name);
-            pop(&mut zset, end, count, true, reply);
-            return DONE;
+    for &name in &exec.argv[2..2 + numkeys] {
+        if let Some(flow) = pop(exec, name, end, count, PopForm::KeyAndPairs, reply)? {
+            return Ok(flow);
         }
     }
     reply.null_array();

@@ -69,7 +69,11 @@ impl Large {
 
     pub(super) fn rank(&self, member: &[u8]) -> Option<(usize, f64)> {
         let score = self.score(member)?;
-        Some((self.tree.rank(&self.records(), Place { score, member }), score))
+        Some((self.rank_of_place(score, member), score))
+    }
+
+    pub(super) fn rank_of_place(&self, score: f64, member: &[u8]) -> usize {
+        self.tree.rank(&self.records(), Place { score, member })
     }
 
     /// See [`Zset::update`](super::Zset).

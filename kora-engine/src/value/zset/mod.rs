@@ -58,6 +58,11 @@ impl Growth {
         Growth { entries_max: packed::ENTRIES_MAX, value_max: usize::MAX, seed }
     }
 
+    /// The seed of the large form's hash.
+    pub(crate) fn seed(&self) -> u64 {
+        self.seed
+    }
+
     /// Whether a packed set may have so many members, the longest of so many bytes.
     fn allows(&self, entries: usize, longest: usize) -> bool {
         entries <= self.entries_max && longest <= self.value_max
@@ -103,6 +108,21 @@ impl Zset {
             debug_assert!(pushed, "entries come in order, each once");
         }
         large
+    }
+
+    /// Packs a set that is large but need not be.
+    pub(crate) fn settle(&mut self, growth: Growth) {
+        let Zset::Large(large) = self else { return };
+        let fits = large.len() <= growth.entries_max
+            && large.ascending(0).all(|(member, _)| member.len() <= growth.value_max);
+        if !fits {
+            return;
+        }
+        let mut buffer = Buffer::new();
+        for (member, score) in large.ascending(0) {
+            packed::push(&mut buffer, member, score);
+        }
+        *self = Zset::Packed(buffer);
     }
 
     /// Gives an empty set the form that one of so many members, the longest of so many bytes, is expected to need. Returns
@@ -193,6 +213,14 @@ impl Zset {
         match self {
             Zset::Large(large) => large.rank(member),
             Zset::Packed(buffer) => packed::find(buffer, member).map(|(rank, entry)| (rank, entry.score)),
+        }
+    }
+
+    /// Number of members before a place in the order, whether or not there is a member.
+    pub fn rank_of_place(&self, score: f64, member: &[u8]) -> usize {
+        match self {
+            Zset::Large(large) => large.rank_of_place(score, member),
+            Zset::Packed(buffer) => packed::rank_of_place(buffer, score, member),
         }
     }
 
@@ -384,7 +412,7 @@ impl Collection for Zset {
             ENCODED_PACKED if large.len() <= packed::ENTRIES_MAX => {
                 let mut buffer = Buffer::new();
                 for (member, score) in large.ascending(0) {
-                    packed::insert(&mut buffer, member, score);
+                    packed::push(&mut buffer, member, score);
                 }
                 Some(Zset::Packed(buffer))
             }

@@ -212,6 +212,12 @@ pub(super) fn find<'a>(bytes: &'a [u8], member: &[u8]) -> Option<(usize, PackedE
     entries(bytes).enumerate().find(|(_, entry)| entry.member == member)
 }
 
+/// Number of entries before a member of a score.
+pub(super) fn rank_of_place(bytes: &[u8], score: f64, member: &[u8]) -> usize {
+    let member = Item::of(member);
+    entries(bytes).take_while(|entry| entry.compare(score, member).is_lt()).count()
+}
+
 /// Adds a member that is not there.
 pub(super) fn insert(buffer: &mut Buffer, member: &[u8], score: f64) {
     if buffer.is_empty() {
@@ -225,6 +231,18 @@ pub(super) fn insert(buffer: &mut Buffer, member: &[u8], score: f64) {
     let mut encoded = Vec::with_capacity(member.len() + 16);
     encode(item, score, &mut encoded);
     buffer.splice(at..at, &encoded);
+    let count = len(buffer) + 1;
+    set_len(buffer, count);
+}
+
+/// Adds a member after all others, with a score that is not negative zero.
+pub(super) fn push(buffer: &mut Buffer, member: &[u8], score: f64) {
+    if buffer.is_empty() {
+        buffer.extend_from_slice(&[0; HEADER]);
+    }
+    let mut encoded = Vec::with_capacity(member.len() + 16);
+    encode(Item::of(member), score + 0.0, &mut encoded);
+    buffer.extend_from_slice(&encoded);
     let count = len(buffer) + 1;
     set_len(buffer, count);
 }

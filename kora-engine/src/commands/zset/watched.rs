@@ -1,0 +1,76 @@
+//! What happens to some keys while a command goes on in slices.
+
+use crate::change::{Change, ChangeSink, Changes, SetEdit, ZsetEdit};
+use std::cell::RefCell;
+use std::rc::Rc;
+
+/// How often a command begins again because of what others do. Then it goes through without a pause: it must end.
+pub(super) const RESTARTS_MAX: u32 = 8;
+
+/// Changes at some keys, between two slices of a command.
+#[derive(Debug)]
+pub(super) enum Edits {
+    /// These members of a set or sorted set came, went or got another score. One can be here twice.
+    Members(Vec<Vec<u8>>),
+    /// One of the keys got another value, or none.
+    Replaced,
+}
+
+impl Edits {
+    /// Whether nothing has happened.
+    pub(super) fn is_empty(&self) -> bool {
+        matches!(self, Edits::Members(members) if members.is_empty())
+    }
+}
+
+/// Takes note of the changes at some keys.
+pub(super) struct Watched {
+    db: u16,
+    keys: Vec<Vec<u8>>,
+    edits: Edits,
+}
+
+impl Watched {
+    /// Watches these keys until the result is dropped.
+    pub(super) fn observe<K: AsRef<[u8]>>(
+        changes: &mut Changes,
+        db: u16,
+        keys: &[K],
+    ) -> Rc<RefCell<Watched>> {
+        let keys = keys.iter().map(|key| key.as_ref().to_vec()).collect();
+        let watched = Rc::new(RefCell::new(Watched { db, keys, edits: Edits::Members(Vec::new()) }));
+        let weak = Rc::downgrade(&watched);
+        changes.observe(weak);
+        watched
+    }
+
+    /// What has happened since the last call.
+    pub(super) fn take(&mut self) -> Edits {
+        std::mem::replace(&mut self.edits, Edits::Members(Vec::new()))
+    }
+}
+
+impl ChangeSink for Watched {
+    fn change(&mut self, _: u64, change: &Change<'_>) {
+        let Edits::Members(members) = &mut self.edits else { return };
+        let concerns = match *change {
+            Change::FlushDb { db } => db == self.db,
+            Change::SwapDb { a, b } => a == self.db || b == self.db,
+            _ => change.key().is_some_and(|(db, key)| db == self.db && self.keys.iter().any(|k| k == key)),
+        };
+        if !concerns {
+            return;
+        }
+        match *change {
+            Change::SetEdit { edit: SetEdit::Add { member } | SetEdit::Remove { member }, .. } => {
+                members.push(member.to_vec());
+            }
+            Change::ZsetEdit { edit: ZsetEdit::Set { member, .. } | ZsetEdit::Remove { member }, .. } => {
+                members.push(member.to_vec());
+            }
+            // The members are the same. (A packed set is walked over at once, so that no walk loses its place.)
+            Change::ZsetEdit { edit: ZsetEdit::Grow, .. } | Change::Expire { .. } => {}
+            _ => self.edits = Edits::Replaced,
+        }
+    }
+}
