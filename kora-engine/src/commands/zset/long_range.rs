@@ -24,6 +24,9 @@ pub(super) const AT_ONCE_MAX: usize = 1024;
 /// Members stored in the time of a segment of keys.
 const STORED_PER_SEGMENT: usize = 128;
 
+/// A set, and ranks in it.
+type Part<'k> = (Held<'k, Zset>, Range<usize>);
+
 /// A walk over a range, between two turns.
 pub(super) struct LongRange {
     /// As the command saw the key when it came.
@@ -70,7 +73,7 @@ impl LongRange {
         keys: &'k mut Keyspace,
         now: UnixMs,
         count: usize,
-    ) -> Result<Option<(Held<'k, Zset>, Range<usize>)>, Error> {
+    ) -> Result<Option<Part<'k>>, Error> {
         self.view.now = now;
         let key = keys.key(&self.key);
         let Some(zset) = keys.look::<Zset>(self.view, &key)? else { return Ok(None) };
