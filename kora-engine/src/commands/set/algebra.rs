@@ -239,8 +239,15 @@ impl Sliced {
 
     /// Goes on with the computation. Returns its result when it is complete.
     fn compute(&mut self, keys: &mut Keyspace, steps: usize) -> Result<Option<Gathered>, Error> {
-        let edits = self.touched.borrow_mut().take();
-        if let Edits::Replaced = edits {
+        let mut edits = self.touched.borrow_mut().take();
+        // What is answered must be the result of one moment, so any change begins it again; what is stored is that of the last
+        // one, and can be corrected.
+        let begins_again = match &edits {
+            Edits::Replaced => true,
+            Edits::Members(members) => !members.is_empty() && !matches!(self.answer, Answer::Store(..)),
+        };
+        if begins_again {
+            edits = Edits::Replaced;
             self.restart(keys)?;
         }
         let Stage::Computing(computation) = &mut self.stage else { return Ok(None) };
@@ -250,10 +257,7 @@ impl Sliced {
                 computation.reconsider(&sets, &member);
             }
         }
-        // What is answered is computed without a pause, and only written in slices: computed in slices, with writes between them, a
-        // difference was found to be that of no moment.
-        let at_once = self.restarts >= RESTARTS_MAX || matches!(self.answer, Answer::Members);
-        let steps = if at_once { usize::MAX } else { steps };
+        let steps = if self.restarts < RESTARTS_MAX { steps } else { usize::MAX };
         if !computation.advance(&sets, steps) {
             return Ok(None);
         }
