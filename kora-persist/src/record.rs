@@ -401,7 +401,7 @@ pub(crate) mod tests {
                 SET => tag & 0x80 == 0 && tag & 0x50 != 0x50,
                 EXPIRE => tag & 0xd0 == 0,
                 DELETE => tag >> 4 <= 3,
-                LIST_EDIT => tag >> 4 & 7 <= 2 || tag >> 4 <= 4,
+                LIST_EDIT => matches!(tag >> 4 & 7, 0 | 1 | 2 | 5) || tag >> 4 <= 5,
                 APPEND | SET_RANGE | FLUSH_DB | SWAP_DB | SPLICE | STREAM_EDIT => tag >> 4 == 0,
                 SET_EDIT | ZSET_EDIT => tag >> 4 <= 2,
                 hash::HASH_EDIT => hash::flags_are_known(tag),

@@ -42,4 +42,13 @@ pub enum ListEdit<'a> {
         /// How many.
         count: u64,
     },
+    /// Elements that are equal to one were removed: many, so they are not named one by one.
+    RemoveEqual {
+        /// Their text.
+        element: &'a [u8],
+        /// How many.
+        count: u64,
+        /// They were those nearest to this end.
+        nearest: End,
+    },
 }

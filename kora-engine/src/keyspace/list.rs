@@ -5,9 +5,13 @@
 use super::Editor;
 use crate::change::{Change, ListEdit};
 use crate::limits::EncodingLimits;
+use crate::value::list::search::Preparation;
 use crate::value::list::{Element, End, Fill, List, Snapshot};
 use crate::value::Collection;
 use std::ops::Range;
+
+/// Removed elements that are named by their indexes, at most: runs of them. More are named by what they are.
+const RUNS_MAX: usize = 64;
 
 impl Editor<'_, List> {
     /// Adds elements at an end, one after the other.
@@ -22,9 +26,9 @@ impl Editor<'_, List> {
 
     /// Removes the element at an end, having shown it; false when there is none.
     pub fn pop(&mut self, end: End, fill: i32, visit: impl FnOnce(Element<'_>)) -> bool {
-        let Some(element) = self.value_mut().at_end(end) else { return false };
-        visit(element);
-        self.value_mut().pop(end);
+        if self.value_mut().pop(end, visit).is_none() {
+            return false;
+        }
         self.value_mut().after_shrinking(Fill::new(fill));
         self.edited(ListEdit::Pop { end, count: 1 });
         true
@@ -45,11 +49,12 @@ impl Editor<'_, List> {
 
     /// Moves the element at one end to an end, having shown it.
     pub fn rotate(&mut self, from: End, to: End, fill: i32, visit: impl FnOnce(Element<'_>)) {
-        let Some(element) = self.value_mut().at_end(from) else { return };
-        visit(element);
-        let text = element.to_vec();
         let list = self.value_mut();
-        list.pop(from);
+        let text = list.pop(from, |element| {
+            visit(element);
+            element.to_vec()
+        });
+        let Some(text) = text else { return };
         list.before_growing(text.len(), 1, Fill::new(fill));
         list.push(to, &text);
         list.after_shrinking(Fill::new(fill));
@@ -60,19 +65,29 @@ impl Editor<'_, List> {
         edits.into_iter().for_each(|edit| self.edited(edit));
     }
 
-    /// Puts an element before or after the first one that is equal to `pivot`; false when there is none.
-    pub fn insert(&mut self, pivot: &[u8], after: bool, element: &[u8], fill: i32) -> bool {
+    /// Puts an element before or after the first one that is equal to `pivot`; false when there is none. `known` is what a search
+    /// for it has found out before.
+    pub fn insert(
+        &mut self,
+        pivot: &[u8],
+        after: bool,
+        element: &[u8],
+        fill: i32,
+        known: Option<Preparation>,
+    ) -> bool {
         // As in Redis, whether or not there is a place for it.
         self.value_mut().before_growing(element.len(), 1, Fill::new(fill));
-        let mut place = None;
-        self.find(pivot, End::Head, usize::MAX, &mut |index| {
-            place = Some(index);
-            false
-        });
-        let Some(pivot) = place else { return false };
+        let Some(pivot) = self.first_equal(pivot, known) else { return false };
         self.value_mut().insert(pivot, after, element);
         self.edited(ListEdit::Insert { pivot: pivot as u64, after, element });
         true
+    }
+
+    /// Begins a search for an element before a change that depends on it, when the list is so long that it is to be done in slices. With
+    /// `removes`, at most `limit` elements will be removed, those nearest to an end; else the first one is wanted.
+    pub fn prepare(&mut self, text: &[u8], limit: usize, from: End, removes: bool) -> Option<Preparation> {
+        let len = self.is_long().then(|| self.len())?;
+        Some(Preparation::new(text, limit, from, removes, self.snapshot(0..len)))
     }
 
     /// Replaces the element at an index, negative from the tail; false when there is none.
@@ -85,18 +100,31 @@ impl Editor<'_, List> {
         true
     }
 
-    /// Removes the elements that are equal to one, at most `limit`, those nearest to an end; returns how many.
-    pub fn remove_equal(&mut self, element: &[u8], limit: usize, from: End, fill: i32) -> usize {
-        let runs = self.value_mut().remove_equal(element, limit, from);
+    /// Removes the elements that are equal to one, at most `limit`, those nearest to an end; returns how many. `known` is what a search
+    /// for them has found out before.
+    pub fn remove_equal(
+        &mut self,
+        element: &[u8],
+        limit: usize,
+        from: End,
+        fill: i32,
+        known: Option<Preparation>,
+    ) -> usize {
+        let runs = self.value_mut().remove_equal(element, limit, from, known);
         if runs.is_empty() {
             return 0;
         }
         self.value_mut().after_shrinking(Fill::new(fill));
+        let removed = runs.iter().map(|&(_, count)| count).sum();
+        if runs.len() > RUNS_MAX {
+            self.edited(ListEdit::RemoveEqual { element, count: removed as u64, nearest: from });
+            return removed;
+        }
         // From the tail on, so that the indexes hold.
         for &(index, count) in runs.iter().rev() {
             self.edited(ListEdit::Remove { index: index as u64, count: count as u64 });
         }
-        runs.iter().map(|&(_, count)| count).sum()
+        removed
     }
 
     /// The elements of a range of indexes as they are now. Not a change: only where they lie becomes another place.
@@ -136,6 +164,10 @@ impl Editor<'_, List> {
                 }
                 self.value_mut().after_shrinking(Fill::new(fill));
                 self.edited(edit);
+            }
+            ListEdit::RemoveEqual { element, count, nearest } => {
+                let limit = usize::try_from(count).unwrap_or(usize::MAX);
+                self.remove_equal(element, limit, nearest, fill, None);
             }
         }
     }

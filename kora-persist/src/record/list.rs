@@ -7,6 +7,7 @@
 //! Insert   2         after          pivot  element
 //! Set      3                        index  element
 //! Remove   4                        index  count
+//! RemoveEqual 5      nearest: tail  element  count
 //! ```
 
 use super::{put_bytes, put_head, Reader, LIST_EDIT};
@@ -22,6 +23,7 @@ const POP: u8 = 1 << SHIFT;
 const INSERT: u8 = 2 << SHIFT;
 const SET: u8 = 3 << SHIFT;
 const REMOVE: u8 = 4 << SHIFT;
+const REMOVE_EQUAL: u8 = 5 << SHIFT;
 const SIDE: u8 = 1 << 7;
 
 fn side_of(end: End) -> u8 {
@@ -38,6 +40,7 @@ pub(super) fn encode(db: u16, key: &[u8], edit: ListEdit<'_>, out: &mut Vec<u8>)
         ListEdit::Insert { after, .. } => INSERT | if after { SIDE } else { 0 },
         ListEdit::Set { .. } => SET,
         ListEdit::Remove { .. } => REMOVE,
+        ListEdit::RemoveEqual { nearest, .. } => REMOVE_EQUAL | side_of(nearest),
     };
     put_head(LIST_EDIT | flags, db, key, out);
     match edit {
@@ -51,13 +54,17 @@ pub(super) fn encode(db: u16, key: &[u8], edit: ListEdit<'_>, out: &mut Vec<u8>)
             varint::encode(index, out);
             varint::encode(count, out);
         }
+        ListEdit::RemoveEqual { element, count, .. } => {
+            put_bytes(element, out);
+            varint::encode(count, out);
+        }
     }
 }
 
 /// Whether these flags of a tag are an edit.
 pub(super) fn is_known(flags: u8) -> bool {
     match flags & EDIT {
-        PUSH | POP | INSERT => true,
+        PUSH | POP | INSERT | REMOVE_EQUAL => true,
         SET | REMOVE => flags & SIDE == 0,
         _ => false,
     }
@@ -76,6 +83,11 @@ pub(super) fn decode<'a>(flags: u8, reader: &mut Reader<'a>) -> Result<Change<'a
             element: reader.bytes("element length")?,
         },
         SET => ListEdit::Set { index: reader.number("index")?, element: reader.bytes("element length")? },
+        REMOVE_EQUAL => ListEdit::RemoveEqual {
+            element: reader.bytes("element length")?,
+            count: reader.number("count")?,
+            nearest: end,
+        },
         _ => ListEdit::Remove { index: reader.number("index")?, count: reader.number("count")? },
     };
     Ok(Change::ListEdit { db, key, edit })
@@ -93,6 +105,7 @@ pub(super) mod tests {
         Insert(u64, bool, Vec<u8>),
         Set(u64, Vec<u8>),
         Remove(u64, u64),
+        RemoveEqual(Vec<u8>, u64, End),
     }
 
     impl OwnedEdit {
@@ -102,6 +115,9 @@ pub(super) mod tests {
                 OwnedEdit::Pop(end, count) => ListEdit::Pop { end, count },
                 OwnedEdit::Insert(pivot, after, ref element) => ListEdit::Insert { pivot, after, element },
                 OwnedEdit::Set(index, ref element) => ListEdit::Set { index, element },
+                OwnedEdit::RemoveEqual(ref element, count, nearest) => {
+                    ListEdit::RemoveEqual { element, count, nearest }
+                }
                 OwnedEdit::Remove(index, count) => ListEdit::Remove { index, count },
             }
         }
@@ -117,6 +133,7 @@ pub(super) mod tests {
             (number(), any::<bool>(), element()).prop_map(|(a, b, c)| OwnedEdit::Insert(a, b, c)),
             (number(), element()).prop_map(|(index, element)| OwnedEdit::Set(index, element)),
             (number(), number()).prop_map(|(index, count)| OwnedEdit::Remove(index, count)),
+            (element(), number(), end()).prop_map(|(a, b, c)| OwnedEdit::RemoveEqual(a, b, c)),
         ]
     }
 }

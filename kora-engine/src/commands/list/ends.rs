@@ -1,7 +1,8 @@
 //! Pushes and pops.
 
+use super::later::RangeReply;
 use super::natural;
-use super::read::reply_range;
+use super::read::{is_short, reply_range};
 use crate::error::Error;
 use crate::exec::{Exec, Outcome, DONE};
 use crate::reply::Reply;
@@ -95,7 +96,13 @@ fn pop_count(exec: &mut Exec<'_>, end: End, reply: &mut dyn Reply) -> Outcome {
         Some(mut list) => {
             let count = count.min(list.len());
             let first = if end == End::Head { 0 } else { list.len() - count };
-            reply_range(&list, first..first + count, end == End::Tail, reply);
+            let range = first..first + count;
+            if !is_short(&list, range.clone()) {
+                let elements = list.snapshot(range);
+                list.pop_many(end, count, fill);
+                return RangeReply::begin(elements, end == End::Tail, None);
+            }
+            reply_range(&list, range, end == End::Tail, reply);
             list.pop_many(end, count, fill);
         }
     }

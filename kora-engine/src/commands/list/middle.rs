@@ -1,8 +1,8 @@
 //! LSET, LINSERT, LREM and LTRIM.
 //!
-//! LINSERT and LREM search the list before they change it, in one turn: what was found must still hold when it is
-//! changed. Blocks are searched for the bytes of the element at memory speed; README says what that takes.
+//! LINSERT and LREM search for the element, in slices when the list is long.
 
+use super::later::{Change, Words};
 use super::read::range_of;
 use crate::args::{integer, is};
 use crate::error::Error;
@@ -35,18 +35,8 @@ pub(super) fn linsert(exec: &mut Exec<'_>, reply: &mut dyn Reply) -> Outcome {
     } else {
         return Err(Error::SYNTAX);
     };
-    let fill = exec.shard.config.limits.list_max_listpack_size;
-    let keys = &mut exec.shard.keys;
-    let key = keys.key(exec.argv[1]);
-    let len = match keys.edit::<List>(exec.view, &key)? {
-        None => 0,
-        Some(mut list) => match list.insert(exec.argv[3], after, exec.argv[4], fill) {
-            true => list.len() as i64,
-            false => -1,
-        },
-    };
-    reply.integer(len);
-    DONE
+    let words = Words { key: exec.argv[1], needle: exec.argv[3], element: exec.argv[4] };
+    Change::Insert { after }.start(words, exec.shard, exec.view, reply)
 }
 
 /// LREM key count element
@@ -57,15 +47,8 @@ pub(super) fn lrem(exec: &mut Exec<'_>, reply: &mut dyn Reply) -> Outcome {
         Ok(0) | Err(_) => usize::MAX,
         Ok(limit) => limit,
     };
-    let fill = exec.shard.config.limits.list_max_listpack_size;
-    let keys = &mut exec.shard.keys;
-    let key = keys.key(exec.argv[1]);
-    let removed = match keys.edit::<List>(exec.view, &key)? {
-        None => 0,
-        Some(mut list) => list.remove_equal(exec.argv[3], limit, from, fill),
-    };
-    reply.integer(removed as i64);
-    DONE
+    let words = Words { key: exec.argv[1], needle: exec.argv[3], element: &[] };
+    Change::Remove { limit, from }.start(words, exec.shard, exec.view, reply)
 }
 
 /// LTRIM key start stop

@@ -4,6 +4,7 @@
 //! executor, which runs LPOP, LPUSH and LMPOP of one key on each.
 
 mod ends;
+mod later;
 mod middle;
 mod moves;
 mod read;

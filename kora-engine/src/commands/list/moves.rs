@@ -1,6 +1,7 @@
 //! LMOVE, RPOPLPUSH and LMPOP, of keys on one shard.
 
-use super::read::reply_range;
+use super::later::RangeReply;
+use super::read::{is_short, reply_range};
 use super::{end_named, natural};
 use crate::args::is;
 use crate::error::Error;
@@ -56,9 +57,15 @@ pub(super) fn lmpop(exec: &mut Exec<'_>, reply: &mut dyn Reply) -> Outcome {
         let Some(mut list) = keys.edit::<List>(exec.view, &key)? else { continue };
         let count = count.min(list.len());
         let first = if end == End::Head { 0 } else { list.len() - count };
+        let range = first..first + count;
+        if !is_short(&list, range.clone()) {
+            let elements = list.snapshot(range);
+            list.pop_many(end, count, fill);
+            return RangeReply::begin(elements, end == End::Tail, Some(name));
+        }
         reply.array(2);
         reply.bulk(name);
-        reply_range(&list, first..first + count, end == End::Tail, reply);
+        reply_range(&list, range, end == End::Tail, reply);
         list.pop_many(end, count, fill);
         return DONE;
     }

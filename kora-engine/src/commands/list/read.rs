@@ -1,10 +1,13 @@
 //! LLEN, LINDEX, LRANGE and LPOS.
 
+use super::later::{Positions, RangeReply, Wanted};
 use super::natural;
 use crate::args::{integer, is};
 use crate::error::Error;
 use crate::exec::{Exec, Outcome, DONE};
+use crate::limits::{LIST_BYTES_PER_TURN, LIST_ELEMENTS_PER_TURN};
 use crate::reply::Reply;
+use crate::value::list::search::Search;
 use crate::value::list::{Element, End, List};
 use crate::value::Collection;
 use std::ops::Range;
@@ -38,11 +41,29 @@ pub(super) fn lrange(exec: &mut Exec<'_>, reply: &mut dyn Reply) -> Outcome {
     let (start, stop) = (integer(exec.argv[2])?, integer(exec.argv[3])?);
     let keys = &mut exec.shard.keys;
     let key = keys.key(exec.argv[1]);
-    match keys.read::<List>(exec.view, &key)? {
-        None => reply.array(0),
-        Some(list) => reply_range(&list, range_of(start, stop, list.len()), false, reply),
+    let range = match keys.read::<List>(exec.view, &key)? {
+        None => 0..0,
+        Some(list) => {
+            let range = range_of(start, stop, list.len());
+            if is_short(&list, range.clone()) {
+                reply_range(&list, range, false, reply);
+                return DONE;
+            }
+            range
+        }
+    };
+    match keys.edit::<List>(exec.view.untouched(), &key)? {
+        Some(mut list) => RangeReply::begin(list.snapshot(range), false, None),
+        None => {
+            reply.array(0);
+            DONE
+        }
     }
-    DONE
+}
+
+/// Whether so many elements, and their bytes, are answered in one turn.
+pub(super) fn is_short(list: &List, range: Range<usize>) -> bool {
+    range.len() <= LIST_ELEMENTS_PER_TURN && list.bytes_in(range) <= LIST_BYTES_PER_TURN
 }
 
 /// The indexes from `start` to `stop`, both included and negative from the tail, of a list of this length.
@@ -69,7 +90,7 @@ pub(super) fn reply_range(list: &List, range: Range<usize>, backwards: bool, rep
 }
 
 /// What LPOS looks for.
-struct Search {
+struct Options {
     from: End,
     /// Matches that are passed over.
     skip: u64,
@@ -79,8 +100,8 @@ struct Search {
     limit: usize,
 }
 
-impl Search {
-    fn parse(words: &[&[u8]]) -> Result<Search, Error> {
+impl Options {
+    fn parse(words: &[&[u8]]) -> Result<Options, Error> {
         const RANK_ZERO: Error = Error::new(
             "ERR RANK can't be zero: use 1 to start from the first match, 2 from the second ... or use negative to start \
              from the end of the list",
@@ -90,7 +111,7 @@ impl Search {
         );
         const COUNT_NEGATIVE: Error = Error::new("ERR COUNT can't be negative");
         const MAXLEN_NEGATIVE: Error = Error::new("ERR MAXLEN can't be negative");
-        let mut search = Search { from: End::Head, skip: 0, count: None, limit: usize::MAX };
+        let mut options = Options { from: End::Head, skip: 0, count: None, limit: usize::MAX };
         let mut rest = words.iter();
         while let Some(&word) = rest.next() {
             let mut value = || rest.next().ok_or(Error::SYNTAX);
@@ -102,12 +123,12 @@ impl Search {
                 if rank == i64::MIN {
                     return Err(RANK_RANGE);
                 }
-                search.from = if rank < 0 { End::Tail } else { End::Head };
-                search.skip = rank.unsigned_abs() - 1;
+                options.from = if rank < 0 { End::Tail } else { End::Head };
+                options.skip = rank.unsigned_abs() - 1;
             } else if is(word, "count") {
-                search.count = Some(natural(value()?).ok_or(COUNT_NEGATIVE)? as u64);
+                options.count = Some(natural(value()?).ok_or(COUNT_NEGATIVE)? as u64);
             } else if is(word, "maxlen") {
-                search.limit = match natural(value()?).ok_or(MAXLEN_NEGATIVE)? {
+                options.limit = match natural(value()?).ok_or(MAXLEN_NEGATIVE)? {
                     0 => usize::MAX,
                     limit => limit,
                 };
@@ -115,45 +136,40 @@ impl Search {
                 return Err(Error::SYNTAX);
             }
         }
-        Ok(search)
+        Ok(options)
     }
 
-    /// The indexes that are found.
-    fn run(&self, list: &List, text: &[u8]) -> Vec<usize> {
-        let wanted = match self.count {
+    fn wanted(&self) -> Wanted {
+        let count = match self.count {
             None => 1,
             Some(0) => u64::MAX,
             Some(count) => count,
         };
-        let (mut skip, mut found) = (self.skip, Vec::new());
-        list.find(text, self.from, self.limit, &mut |index| {
-            if skip > 0 {
-                skip -= 1;
-                return true;
-            }
-            found.push(index);
-            (found.len() as u64) < wanted
-        });
-        found
+        Wanted { skip: self.skip, count, array: self.count.is_some(), indexes: Vec::new() }
     }
 }
 
 /// LPOS key element [RANK rank] [COUNT num-matches] [MAXLEN len]
 pub(super) fn lpos(exec: &mut Exec<'_>, reply: &mut dyn Reply) -> Outcome {
-    let search = Search::parse(&exec.argv[3..])?;
+    let options = Options::parse(&exec.argv[3..])?;
+    let mut wanted = options.wanted();
     let keys = &mut exec.shard.keys;
     let key = keys.key(exec.argv[1]);
-    let found = match keys.read::<List>(exec.view, &key)? {
-        None => Vec::new(),
-        Some(list) => search.run(&list, exec.argv[2]),
+    let long = match keys.read::<List>(exec.view, &key)? {
+        None => false,
+        Some(list) if list.is_long() => true,
+        Some(list) => {
+            list.find(exec.argv[2], options.from, options.limit, &mut |index| wanted.found(index));
+            false
+        }
     };
-    match (search.count, found.first()) {
-        (None, None) => reply.null(),
-        (None, Some(&index)) => reply.integer(index as i64),
-        (Some(_), _) => {
-            reply.array(found.len());
-            found.iter().for_each(|&index| reply.integer(index as i64));
+    if long {
+        if let Some(mut list) = keys.edit::<List>(exec.view.untouched(), &key)? {
+            let len = list.len();
+            let search = Search::new(exec.argv[2], options.from, options.limit, len);
+            return Positions::begin(list.snapshot(0..len), search, wanted);
         }
     }
+    wanted.answer(reply);
     DONE
 }

@@ -10,28 +10,26 @@
 //! | `0x60..=0x6b` | integer -512 to -1, 128 to 2687: a rank in 12 * 256 | 2 |
 //! | `0x6c..=0x7f` | integer -131584 to -513, 2688 to 1182335: a rank in 20 * 65536 | 3 |
 //! | `0x58..=0x5d` | integer in 3 to 8 bytes, little-endian two's complement | 4 to 9 |
-//! | `0x20..=0x37` | 4 to 27 characters of the alphabet of names | 1 + 3/4 of them |
-//! | `0x38..=0x4f` | 4 to 27 characters of the alphabet of small letters and signs | 1 + 3/4 |
+//! | `0x38..=0x4f` | 4 to 27 characters of the alphabet of small letters and signs | 1 + 3/4 of them |
+//! | `0x20..=0x37` | 4 to 27 characters of the alphabet of names | 1 + 3/4 |
 //! | `0x50`, `0x51` | 28 to 255 characters of these alphabets; their number in a byte | 2 + 3/4 |
 //! | `0x52` | 8 to 255 characters of the alphabet of words; their number in a byte | 2 + 3/4 |
 //! | `0x53` | 16 to 255 ASCII characters; their number in a byte | 2 + 7/8 |
 //! | `0x00..=0x1f` | 0 to 31 bytes | 1 + them |
 //! | `0x54`, `0x55`, `0x56` | bytes, their number in 1, 2 or 4 bytes | 2, 3, 5 + them |
 //!
-//! Each text has one encoding (the first of: integer, names, signs, words, ASCII, bytes), so equal elements are equal bytes: a search
+//! Each text has one encoding (the first of: integer, signs, names, words, ASCII, bytes), so equal elements are equal bytes: a search
 //! compares the encoded forms. Characters are packed from the low bits up; the unused bits of the last byte are 0.
 //!
 //! An element also knows what Redis's listpack would spend on it: the names of forms that OBJECT ENCODING answers
 //! depend on that (see `shape.rs`).
 
+use super::pack::{self, packed_len, Alphabet, PACKED_MAX, PACKED_ROOM, TEXT_ROOM};
 use crate::args::parse_i64;
 use crate::reply::Reply;
 
 /// Longest decimal text of a 64-bit integer.
 const INT_TEXT_MAX: usize = 20;
-
-/// Longest text whose characters are packed. Beyond it a copy is worth more than a quarter of the memory.
-pub(crate) const PACKED_MAX: usize = 255;
 
 const SMALL_INT: u8 = 0x80;
 const INT2: u8 = 0x60;
@@ -59,70 +57,6 @@ const INT3_START: i64 = -INT2_NEGATIVE - INT3_NEGATIVE;
 
 const _: () = assert!(INT2_END == 2688 && INT3_END == 1_182_336 && INT3_START == -131_584);
 
-/// How the characters of a text are packed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-enum Alphabet {
-    /// Digits, letters, `-` and `_`: six bits.
-    Names = 0,
-    /// Digits, small letters and signs: six bits.
-    Signs = 1,
-    /// Digits, letters, `:` and space: six bits.
-    Words = 2,
-    /// Any character below 128: seven bits.
-    Ascii = 3,
-}
-
-const DIGITS: &[u8] = b"0123456789";
-const SMALL: &[u8] = b"abcdefghijklmnopqrstuvwxyz";
-const CAPITALS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ";
-
-const fn alphabet(parts: &[&[u8]]) -> [u8; 64] {
-    let mut characters = [0; 64];
-    let (mut part, mut at) = (0, 0);
-    while part < parts.len() {
-        let mut i = 0;
-        while i < parts[part].len() {
-            characters[at] = parts[part][i];
-            at += 1;
-            i += 1;
-        }
-        part += 1;
-    }
-    assert!(at == 64);
-    characters
-}
-
-/// The characters of the alphabets of six bits.
-static CHARACTERS: [[u8; 64]; 3] = [
-    alphabet(&[DIGITS, SMALL, CAPITALS, b"-_"]),
-    alphabet(&[DIGITS, SMALL, b" !\"#$%&'()*+,-./:;<=>?@[]_{}"]),
-    alphabet(&[DIGITS, SMALL, CAPITALS, b": "]),
-];
-
-/// Of each byte: a bit per alphabet that has it, in the low byte; then its codes in the first three.
-static CLASSES: [u32; 256] = classes();
-
-const fn classes() -> [u32; 256] {
-    let mut classes = [0; 256];
-    let mut alphabet = 0;
-    while alphabet < 3 {
-        let mut code = 0;
-        while code < 64 {
-            let character = CHARACTERS[alphabet][code] as usize;
-            classes[character] |= 1 << alphabet | (code as u32) << (8 + 8 * alphabet);
-            code += 1;
-        }
-        alphabet += 1;
-    }
-    let mut character = 0;
-    while character < 128 {
-        classes[character] |= 1 << Alphabet::Ascii as u8;
-        character += 1;
-    }
-    classes
-}
-
 /// Bytes in all of the elements whose first byte says it; 0 for those with a length of their own.
 static LENGTHS: [u8; 256] = lengths();
 
@@ -137,18 +71,13 @@ const fn lengths() -> [u8; 256] {
             0x5e..=0x5f => 0,
             INT_WIDE.. => (first - INT_WIDE as usize) as u8 + 4,
             0x50.. => 0,
-            SIGN.. => 1 + packed_bytes(first - SIGN as usize + SHORT_MIN, 6) as u8,
-            NAME.. => 1 + packed_bytes(first - NAME as usize + SHORT_MIN, 6) as u8,
+            SIGN.. => 1 + packed_len(Alphabet::Signs, first - SIGN as usize + SHORT_MIN) as u8,
+            NAME.. => 1 + packed_len(Alphabet::Names, first - NAME as usize + SHORT_MIN) as u8,
             _ => first as u8 + 1,
         };
         first += 1;
     }
     lengths
-}
-
-/// Bytes of so many characters of so many bits.
-const fn packed_bytes(characters: usize, bits: usize) -> usize {
-    (characters * bits).div_ceil(8)
 }
 
 /// An element of a list, borrowed from where it is stored.
@@ -174,58 +103,9 @@ pub struct Packed<'a> {
 impl Packed<'_> {
     /// The text, written into `room`.
     #[inline]
-    fn unpack<'r>(&self, room: &'r mut [u8; PACKED_MAX + 1]) -> &'r [u8] {
-        match self.alphabet {
-            Alphabet::Ascii => unpack::<7>(self.bytes, |code| code, room),
-            six => {
-                let characters = &CHARACTERS[six as usize];
-                unpack::<6>(self.bytes, |code| characters[code as usize & 63], room)
-            }
-        }
-        &room[..self.len as usize]
+    fn unpack<'r>(&self, room: &'r mut [u8; TEXT_ROOM]) -> &'r [u8] {
+        pack::unpack(self.alphabet, self.bytes, self.len as usize, room)
     }
-}
-
-#[inline(always)]
-fn unpack<const BITS: usize>(bytes: &[u8], character: impl Fn(u8) -> u8, room: &mut [u8; PACKED_MAX + 1]) {
-    let mut chunks = bytes.chunks_exact(BITS);
-    let mut eights = room.chunks_exact_mut(8);
-    let write = |packed: u64, eight: &mut [u8]| {
-        for (i, byte) in eight.iter_mut().enumerate() {
-            *byte = character((packed >> (BITS * i)) as u8 & ((1 << BITS) - 1));
-        }
-    };
-    for (chunk, eight) in (&mut chunks).zip(&mut eights) {
-        let mut word = [0; 8];
-        word[..BITS].copy_from_slice(chunk);
-        write(u64::from_le_bytes(word), eight);
-    }
-    let rest = chunks.remainder();
-    if let (false, Some(eight)) = (rest.is_empty(), eights.next()) {
-        let packed = rest.iter().rev().fold(0, |packed, &byte| packed << 8 | byte as u64);
-        write(packed, eight);
-    }
-}
-
-/// Packs a text, 8 characters at a time; returns the number of bytes written.
-#[inline(always)]
-fn pack<const BITS: usize>(text: &[u8], code: impl Fn(u8) -> u8, out: &mut [u8]) -> usize {
-    let mut chunks = text.chunks_exact(8);
-    let mut at = 0;
-    let word = |characters: &[u8]| {
-        let codes = characters.iter().enumerate();
-        codes.fold(0, |word, (i, &character)| word | (code(character) as u64) << (BITS * i))
-    };
-    for chunk in &mut chunks {
-        out[at..at + BITS].copy_from_slice(&word(chunk).to_le_bytes()[..BITS]);
-        at += BITS;
-    }
-    let rest = chunks.remainder();
-    let len = packed_bytes(rest.len(), BITS);
-    for (byte, packed) in out[at..at + len].iter_mut().zip(word(rest).to_le_bytes()) {
-        *byte = packed;
-    }
-    at + len
 }
 
 impl<'a> Element<'a> {
@@ -235,7 +115,7 @@ impl<'a> Element<'a> {
         match self {
             Element::Int(int) => reply.bulk_int(int),
             Element::Bytes(bytes) => reply.bulk(bytes),
-            Element::Packed(packed) => reply.bulk(packed.unpack(&mut [0; PACKED_MAX + 1])),
+            Element::Packed(packed) => reply.bulk(packed.unpack(&mut [0; TEXT_ROOM])),
         }
     }
 
@@ -245,7 +125,7 @@ impl<'a> Element<'a> {
         match self {
             Element::Int(int) => f(itoa::Buffer::new().format(int).as_bytes()),
             Element::Bytes(bytes) => f(bytes),
-            Element::Packed(packed) => f(packed.unpack(&mut [0; PACKED_MAX + 1])),
+            Element::Packed(packed) => f(packed.unpack(&mut [0; TEXT_ROOM])),
         }
     }
 
@@ -347,8 +227,8 @@ fn long_extent(bytes: &[u8], at: usize) -> Option<(usize, usize)> {
         Some((at + 1 + width, len))
     };
     match *bytes.get(at)? {
-        0x50..=0x52 => length(1).map(|(start, len)| (start, packed_bytes(len, 6))),
-        0x53 => length(1).map(|(start, len)| (start, packed_bytes(len, 7))),
+        0x50..=0x52 => length(1).map(|(start, len)| (start, packed_len(Alphabet::Names, len))),
+        0x53 => length(1).map(|(start, len)| (start, packed_len(Alphabet::Ascii, len))),
         RAW8 => length(1),
         RAW16 => length(2),
         RAW32 => length(4),
@@ -401,16 +281,16 @@ fn text_listpack_len(len: usize) -> usize {
         }
 }
 
-/// Room for what an encoding begins with: all of it, but for the content of texts that stay as they are.
-const HEAD_MAX: usize = 232;
-
-const _: () = assert!(HEAD_MAX >= 2 + packed_bytes(PACKED_MAX, 7) && HEAD_MAX.is_multiple_of(8));
+/// Bytes before packed characters, at most.
+const TAG_MAX: usize = 2;
 
 /// A text in the form in which lists store it.
 pub(crate) struct Encoded<'a> {
-    head: [u8; HEAD_MAX],
-    head_len: usize,
-    /// What follows the head.
+    /// What the encoding begins with, from `start` to `end`: all of it, but for the text of those that are not packed.
+    head: [u8; TAG_MAX + PACKED_ROOM],
+    start: u8,
+    end: u8,
+    /// The text, when it is not packed.
     body: &'a [u8],
     /// Bytes that the element would take in a listpack.
     pub(crate) listpack_len: usize,
@@ -423,117 +303,103 @@ impl<'a> Encoded<'a> {
     /// When it is 4 GiB or longer.
     #[inline]
     pub(crate) fn of(text: &'a [u8]) -> Encoded<'a> {
+        let mut encoded =
+            Encoded { head: [0; TAG_MAX + PACKED_ROOM], start: 0, end: 1, body: &[], listpack_len: 0 };
         if text.len() <= INT_TEXT_MAX {
             if let Some(int) = parse_i64(text) {
-                return Encoded::of_int(int);
+                encoded.set_int(int);
+                return encoded;
             }
         }
-        let mut encoded = Encoded {
-            head: [0; HEAD_MAX],
-            head_len: 1,
-            body: &[],
-            listpack_len: text_listpack_len(text.len()),
-        };
+        encoded.listpack_len = text_listpack_len(text.len());
         if !encoded.pack(text) {
-            encoded.body = text;
-            match text.len() {
-                len @ 0..=RAW_MAX => encoded.head[0] = len as u8,
-                len @ 0..=0xff => encoded.set_head(RAW8, &[len as u8]),
-                len @ 0..=0xffff => encoded.set_head(RAW16, &(len as u16).to_le_bytes()),
-                len => {
-                    let len = u32::try_from(len).expect("elements are shorter than 4 GiB");
-                    encoded.set_head(RAW32, &len.to_le_bytes());
-                }
-            }
+            encoded.set_bytes(text);
         }
         encoded
     }
 
-    fn of_int(int: i64) -> Encoded<'a> {
-        let mut encoded =
-            Encoded { head: [0; HEAD_MAX], head_len: 1, body: &[], listpack_len: int_listpack_len(int) };
+    fn set_int(&mut self, int: i64) {
+        self.listpack_len = int_listpack_len(int);
         match int {
-            0..=127 => encoded.head[0] = SMALL_INT | int as u8,
+            0..=127 => self.head[0] = SMALL_INT | int as u8,
             INT3_START..INT3_END => {
                 if (-INT2_NEGATIVE..INT2_END).contains(&int) {
                     let rank = if int < 0 { int + INT2_NEGATIVE } else { int - 128 + INT2_NEGATIVE };
-                    encoded.set_head(INT2 + (rank >> 8) as u8, &[rank as u8]);
+                    self.set_tag(INT2 + (rank >> 8) as u8, &[rank as u8]);
                 } else {
                     let rank = if int < 0 { int - INT3_START } else { int - INT2_END + INT3_NEGATIVE };
-                    encoded.set_head(INT3 + (rank >> 16) as u8, &[(rank >> 8) as u8, rank as u8]);
+                    self.set_tag(INT3 + (rank >> 16) as u8, &[(rank >> 8) as u8, rank as u8]);
                 }
             }
             _ => {
                 let bits = 65 - (int ^ (int >> 63)).leading_zeros() as usize;
                 let width = bits.div_ceil(8);
-                encoded.set_head(INT_WIDE + width as u8 - 3, &int.to_le_bytes()[..width]);
+                self.set_tag(INT_WIDE + width as u8 - 3, &int.to_le_bytes()[..width]);
             }
         }
-        encoded
     }
 
-    fn set_head(&mut self, first: u8, rest: &[u8]) {
+    fn set_bytes(&mut self, text: &'a [u8]) {
+        self.body = text;
+        match text.len() {
+            len @ 0..=RAW_MAX => self.head[0] = len as u8,
+            len @ 0..=0xff => self.set_tag(RAW8, &[len as u8]),
+            len @ 0..=0xffff => self.set_tag(RAW16, &(len as u16).to_le_bytes()),
+            len => {
+                let len = u32::try_from(len).expect("elements are shorter than 4 GiB");
+                self.set_tag(RAW32, &len.to_le_bytes());
+            }
+        }
+    }
+
+    fn set_tag(&mut self, first: u8, rest: &[u8]) {
         self.head[0] = first;
         self.head[1..1 + rest.len()].copy_from_slice(rest);
-        self.head_len = 1 + rest.len();
+        self.end = 1 + rest.len() as u8;
     }
 
     /// Stores the text in fewer bits if its characters and its length allow it, and that makes it shorter.
     #[inline]
     fn pack(&mut self, text: &[u8]) -> bool {
-        if !(SHORT_MIN..=PACKED_MAX).contains(&text.len()) {
+        let len = text.len();
+        if !(SHORT_MIN..=PACKED_MAX).contains(&len) {
             return false;
         }
-        let common = text.iter().fold(0xf, |common, &byte| common & CLASSES[byte as usize]);
-        let has = |alphabet: Alphabet| common & 1 << alphabet as u8 != 0;
-        let alphabet = if has(Alphabet::Names) {
-            Alphabet::Names
-        } else if has(Alphabet::Signs) {
+        let out = self.head.last_chunk_mut().expect("it is as long");
+        let alphabet = if pack::pack(Alphabet::Signs, text, out) {
             Alphabet::Signs
-        } else if has(Alphabet::Words) && text.len() >= WORD_MIN {
+        } else if pack::pack(Alphabet::Names, text, out) {
+            Alphabet::Names
+        } else if len >= WORD_MIN && pack::pack(Alphabet::Words, text, out) {
             Alphabet::Words
-        } else if has(Alphabet::Ascii) && text.len() >= ASCII_MIN {
+        } else if len >= ASCII_MIN && pack::pack(Alphabet::Ascii, text, out) {
             Alphabet::Ascii
         } else {
             return false;
         };
-        let start = match (alphabet, text.len()) {
-            (Alphabet::Names, ..=SHORT_MAX) => {
-                self.head[0] = NAME + (text.len() - SHORT_MIN) as u8;
-                1
-            }
-            (Alphabet::Signs, ..=SHORT_MAX) => {
-                self.head[0] = SIGN + (text.len() - SHORT_MIN) as u8;
-                1
-            }
+        (self.start, self.end) = (1, (TAG_MAX + packed_len(alphabet, len)) as u8);
+        match (alphabet, len) {
+            (Alphabet::Names, ..=SHORT_MAX) => self.head[1] = NAME + (len - SHORT_MIN) as u8,
+            (Alphabet::Signs, ..=SHORT_MAX) => self.head[1] = SIGN + (len - SHORT_MIN) as u8,
             _ => {
                 self.head[0] = LONG[alphabet as usize];
-                self.head[1] = text.len() as u8;
-                2
+                self.head[1] = len as u8;
+                self.start = 0;
             }
-        };
-        let out = &mut self.head[start..];
-        let len = match alphabet {
-            Alphabet::Ascii => pack::<7>(text, |character| character, out),
-            six => {
-                let shift = 8 + 8 * six as u32;
-                pack::<6>(text, |character| (CLASSES[character as usize] >> shift) as u8 & 63, out)
-            }
-        };
-        self.head_len = start + len;
+        }
         true
     }
 
     /// Bytes of the encoding.
     #[inline]
     pub(crate) fn len(&self) -> usize {
-        self.head_len + self.body.len()
+        (self.end - self.start) as usize + self.body.len()
     }
 
     /// Its first part; the second is [`Encoded::body`].
     #[inline]
     pub(crate) fn head(&self) -> &[u8] {
-        &self.head[..self.head_len]
+        &self.head[self.start as usize..self.end as usize]
     }
 
     /// Its second part.
@@ -545,14 +411,18 @@ impl<'a> Encoded<'a> {
     /// Writes it into a place of its length.
     #[inline]
     pub(crate) fn write(&self, place: &mut [u8]) {
-        let (head, body) = place.split_at_mut(self.head_len);
-        head.copy_from_slice(self.head());
-        body.copy_from_slice(self.body);
+        let head = self.head();
+        place[..head.len()].copy_from_slice(head);
+        if !self.body.is_empty() {
+            place[head.len()..].copy_from_slice(self.body);
+        }
     }
 
     /// The whole encoding, copied.
     pub(crate) fn to_vec(&self) -> Vec<u8> {
-        [self.head(), self.body].concat()
+        let mut bytes = vec![0; self.len()];
+        self.write(&mut bytes);
+        bytes
     }
 }
 

@@ -9,23 +9,29 @@
 
 pub(crate) mod block;
 pub(crate) mod element;
+mod pack;
+mod read;
+pub(crate) mod search;
 pub(crate) mod sequence;
 pub(crate) mod shape;
 #[cfg(test)]
 mod tests;
 
 pub use element::Element;
-pub use sequence::{Elements, Snapshot};
+pub use read::{Elements, Snapshot};
 
 use super::forms::forms;
 use super::{Collection, Object, Type};
 use block::Block;
 use element::Encoded;
-use memchr::memmem::Finder;
-use sequence::{find_in, Run, Sequence, BLOCK_CAPACITY};
+use search::{Preparation, Search};
+use sequence::{Run, Sequence, BLOCK_CAPACITY};
 pub(crate) use shape::Fill;
 use shape::{Shape, EMPTY_LISTPACK};
 use std::ops::Range;
+
+/// Blocks from which on a list is visited in slices: 256 KiB.
+const LONG_BLOCKS: usize = 64;
 
 /// An end of a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,23 +96,42 @@ impl List {
     /// Shows the index of each element equal to `text`, the nearest to an end first, until `found` says no; looks at no more than
     /// `limit` elements.
     pub fn find(&self, text: &[u8], from: End, limit: usize, found: &mut dyn FnMut(usize) -> bool) {
-        let needle = Encoded::of(text).to_vec();
-        let block = match self {
-            List::Packed(block) => block,
-            List::Blocks(blocks) => return blocks.sequence.find(&needle, from, limit, found),
-        };
-        let (mut indexes, mut positions) = (Vec::new(), Vec::new());
-        find_in(block, &Finder::new(&needle), &mut indexes, &mut positions);
-        let last = block.len().wrapping_sub(1);
-        match from {
-            End::Head => {
-                indexes.iter().take_while(|&&index| index < limit).all(|&index| found(index));
+        let mut search = Search::new(text, from, limit, self.len());
+        match self {
+            List::Packed(block) => {
+                search.look(block, found);
             }
-            End::Tail => {
-                let near = indexes.iter().rev().take_while(|&&index| last - index < limit);
-                near.copied().all(found);
-            }
+            List::Blocks(blocks) => blocks.sequence.search(&mut search, found),
         }
+    }
+
+    /// Whether it is so long that what visits all of it should do so in slices.
+    pub(crate) fn is_long(&self) -> bool {
+        match self {
+            List::Packed(_) => false,
+            List::Blocks(blocks) => blocks.sequence.blocks.len() > LONG_BLOCKS,
+        }
+    }
+
+    /// About how many bytes the elements of a range of indexes have.
+    pub(crate) fn bytes_in(&self, range: Range<usize>) -> usize {
+        match self {
+            List::Packed(block) => block.content_len(),
+            List::Blocks(blocks) => blocks.sequence.bytes_in(range),
+        }
+    }
+
+    /// The index of the first element that is equal to `text`.
+    pub(crate) fn first_equal(&self, text: &[u8], known: Option<Preparation>) -> Option<usize> {
+        if let List::Blocks(blocks) = self {
+            return blocks.sequence.first_equal(text, known);
+        }
+        let mut first = None;
+        self.find(text, End::Head, usize::MAX, &mut |index| {
+            first = Some(index);
+            false
+        });
+        first
     }
 
     /// The elements of a range of indexes as they are now, whatever happens to the list.
@@ -115,24 +140,6 @@ impl List {
             List::Packed(block) => Snapshot::of_block(block, range),
             List::Blocks(blocks) => blocks.sequence.snapshot(range),
         }
-    }
-
-    /// The element at an end; none when the list is empty.
-    #[inline]
-    pub(crate) fn at_end(&mut self, end: End) -> Option<Element<'_>> {
-        if self.is_empty() {
-            return None;
-        }
-        Some(match self {
-            List::Packed(block) => {
-                let at = match end {
-                    End::Head => block.start(),
-                    End::Tail => block.last(),
-                };
-                block.element(at).0
-            }
-            List::Blocks(blocks) => blocks.sequence.at_end(end),
-        })
     }
 
     /// Elements, of which the texts have this many bytes in all, are about to be added: the form may change before.
@@ -207,23 +214,18 @@ impl List {
         }
     }
 
-    /// Removes the element at an end; there is one.
+    /// Removes the element at an end, having shown it; none when the list is empty.
     #[inline]
-    pub(crate) fn pop(&mut self, end: End) {
+    pub(crate) fn pop<T>(&mut self, end: End, visit: impl FnOnce(Element<'_>) -> T) -> Option<T> {
         match self {
-            List::Packed(block) => {
-                let at = match end {
-                    End::Head => block.start(),
-                    End::Tail => block.last(),
-                };
-                let (element, after) = block.element(at);
-                let listpack = element.listpack_len();
-                block.remove(at..after, 1, listpack);
-            }
+            List::Packed(block) if block.len() == 0 => None,
+            List::Packed(block) => Some(block.pop(end, visit)),
+            List::Blocks(blocks) if blocks.sequence.len() == 0 => None,
             List::Blocks(blocks) => {
-                let listpack = blocks.sequence.at_end(end).listpack_len();
-                blocks.shape.pop_one(end, listpack);
-                blocks.sequence.pop(end);
+                let Blocks { sequence, shape } = &mut **blocks;
+                let (shown, listpack) = sequence.pop(end, |element| (visit(element), element.listpack_len()));
+                shape.pop_one(end, listpack);
+                Some(shown)
             }
         }
     }
@@ -313,21 +315,27 @@ impl List {
     }
 
     /// Removes elements equal to `text`, at most `limit`, those nearest to an end; returns where they were, ascending.
-    pub(crate) fn remove_equal(&mut self, text: &[u8], limit: usize, from: End) -> Vec<Run> {
+    pub(crate) fn remove_equal(
+        &mut self,
+        text: &[u8],
+        limit: usize,
+        from: End,
+        known: Option<Preparation>,
+    ) -> Vec<Run> {
         let encoded = Encoded::of(text);
         match self {
             List::Packed(block) => {
                 // As a sequence of one block, which it is.
                 let mut listpack = block.listpack();
                 let mut sequence = Sequence::of(std::mem::replace(block, Block::new()));
-                let runs = sequence.remove_equal(&encoded.to_vec(), limit, from);
+                let runs = sequence.remove_equal(text, limit, from, None);
                 listpack -= runs.iter().map(|&(_, count)| count * encoded.listpack_len).sum::<usize>();
                 *block = sequence.into_block();
                 block.set_listpack(listpack);
                 runs
             }
             List::Blocks(blocks) => {
-                let runs = blocks.sequence.remove_equal(&encoded.to_vec(), limit, from);
+                let runs = blocks.sequence.remove_equal(text, limit, from, known);
                 blocks.shape.remove(&runs, encoded.listpack_len);
                 runs
             }

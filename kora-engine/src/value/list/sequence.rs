@@ -14,8 +14,8 @@
 
 use super::block::Block;
 use super::element::{self, Element, Encoded};
+use super::read::{Elements, Snapshot};
 use super::End;
-use memchr::memmem::Finder;
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
@@ -32,14 +32,14 @@ const END_RESERVE: usize = 16;
 
 /// A block of a list, or of a list and of snapshots of it.
 #[derive(Clone)]
-enum Shareable {
+pub(super) enum Shareable {
     Own(Block),
     Shared(Arc<Block>),
 }
 
 impl Shareable {
     #[inline]
-    fn get(&self) -> &Block {
+    pub(super) fn get(&self) -> &Block {
         match self {
             Shareable::Own(block) => block,
             Shareable::Shared(block) => block,
@@ -48,7 +48,7 @@ impl Shareable {
 
     /// For writing: a block that others read is copied.
     #[inline]
-    fn get_mut(&mut self) -> &mut Block {
+    pub(super) fn get_mut(&mut self) -> &mut Block {
         if let Shareable::Shared(block) = self {
             let shared = std::mem::replace(block, Arc::new(Block::new()));
             *self = Shareable::Own(Arc::unwrap_or_clone(shared));
@@ -73,9 +73,9 @@ impl Shareable {
 /// Elements in a row. See the head of the file. No block is empty.
 #[derive(Clone, Default)]
 pub(crate) struct Sequence {
-    blocks: VecDeque<Shareable>,
-    counts: VecDeque<u32>,
-    len: usize,
+    pub(super) blocks: VecDeque<Shareable>,
+    pub(super) counts: VecDeque<u32>,
+    pub(super) len: usize,
 }
 
 /// Elements that were removed one after the other: the index of the first before any was removed, and how many.
@@ -198,45 +198,22 @@ impl Sequence {
         }
     }
 
-    /// The element at an end; there is one.
+    /// Removes the element at an end, of which there is one, having shown it.
     #[inline]
-    pub(crate) fn at_end(&mut self, end: End) -> Element<'_> {
-        match end {
-            End::Head => {
-                let block = self.blocks[0].get();
-                block.element(block.start()).0
-            }
-            End::Tail => {
-                let last = self.blocks.len() - 1;
-                let at = match &mut self.blocks[last] {
-                    Shareable::Own(block) => block.last(),
-                    Shareable::Shared(block) => block.peek_last(),
-                };
-                self.block(last).element(at).0
-            }
-        }
-    }
-
-    /// Removes the element at an end; there is one.
-    #[inline]
-    pub(crate) fn pop(&mut self, end: End) {
+    pub(crate) fn pop<T>(&mut self, end: End, visit: impl FnOnce(Element<'_>) -> T) -> T {
         let at = match end {
             End::Head => 0,
             End::Tail => self.blocks.len() - 1,
         };
         if self.counts[at] == 1 {
+            let block = self.blocks[at].get();
+            let shown = visit(block.element(block.start()).0);
             self.remove_block(at);
-            return;
+            return shown;
         }
-        let block = self.blocks[at].get_mut();
-        let position = match end {
-            End::Head => block.start(),
-            End::Tail => block.last(),
-        };
-        let after = element::next(block.bytes(), position);
-        block.remove(position..after, 1, 0);
         self.counts[at] -= 1;
         self.len -= 1;
+        self.blocks[at].get_mut().pop(end, visit)
     }
 
     /// Puts an element before the one at an index, or at the end.
@@ -378,82 +355,8 @@ impl Sequence {
         self.counts[at] += moved;
     }
 
-    /// Shrinks the rings when most of them is unused.
-    fn give_back(&mut self) {
-        if self.blocks.capacity() > 64 && self.blocks.len() * 4 < self.blocks.capacity() {
-            self.blocks.shrink_to(self.blocks.len() * 2);
-            self.counts.shrink_to(self.counts.len() * 2);
-        }
-    }
-
-    /// Removes elements that are equal to one, at most `limit`, those nearest to an end; returns where they were, ascending.
-    pub(crate) fn remove_equal(&mut self, needle: &[u8], limit: usize, from: End) -> Vec<Run> {
-        let finder = Finder::new(needle);
-        let (mut runs, mut left) = (Vec::new(), limit);
-        let mut base = match from {
-            End::Head => 0,
-            End::Tail => self.len,
-        };
-        let mut emptied = false;
-        let order = Order::new(self.blocks.len(), from);
-        let (mut indexes, mut positions) = (Vec::new(), Vec::new());
-        for at in order {
-            let count = self.counts[at] as usize;
-            if from == End::Tail {
-                base -= count;
-            }
-            find_in(self.block(at), &finder, &mut indexes, &mut positions);
-            if !positions.is_empty() {
-                if positions.len() > left {
-                    match from {
-                        End::Head => {
-                            indexes.truncate(left);
-                            positions.truncate(left);
-                        }
-                        End::Tail => {
-                            indexes.drain(..indexes.len() - left);
-                            positions.drain(..positions.len() - left);
-                        }
-                    }
-                }
-                left -= positions.len();
-                let mut in_block: Vec<Run> = Vec::new();
-                for &index in &indexes {
-                    let index = base + index;
-                    match in_block.last_mut() {
-                        Some((first, length)) if *first + *length == index => *length += 1,
-                        _ => in_block.push((index, 1)),
-                    }
-                }
-                if from == End::Tail {
-                    in_block.reverse();
-                }
-                runs.extend(in_block);
-                let block = self.blocks[at].get_mut();
-                block.remove_each(&positions);
-                block.shrink_if_sparse();
-                self.counts[at] -= positions.len() as u32;
-                self.len -= positions.len();
-                emptied |= self.counts[at] == 0;
-                if left == 0 {
-                    break;
-                }
-            }
-            if from == End::Head {
-                base += count;
-            }
-        }
-        if from == End::Tail {
-            runs.reverse();
-        }
-        if !runs.is_empty() {
-            self.tidy(emptied);
-        }
-        runs
-    }
-
     /// After removals in many blocks: drops the empty ones and joins small neighbours.
-    fn tidy(&mut self, emptied: bool) {
+    pub(super) fn tidy(&mut self, emptied: bool) {
         if emptied {
             self.blocks.retain(|block| block.get().len() > 0);
             self.counts.retain(|&count| count > 0);
@@ -480,41 +383,31 @@ impl Sequence {
         self.give_back();
     }
 
-    /// Shows the index of each element that is equal to one, beginning at an end, until it is told to stop or `limit` elements have been
-    /// looked at.
-    pub(crate) fn find(&self, needle: &[u8], from: End, limit: usize, found: &mut dyn FnMut(usize) -> bool) {
-        let finder = Finder::new(needle);
-        let (mut indexes, mut positions) = (Vec::new(), Vec::new());
-        let mut passed = 0;
-        for at in Order::new(self.blocks.len(), from) {
-            if passed >= limit {
-                return;
-            }
-            let count = self.counts[at] as usize;
-            find_in(self.block(at), &finder, &mut indexes, &mut positions);
-            let mut show = |from_end: usize, index: usize| from_end >= limit || !found(index);
-            let stop = match from {
-                End::Head => indexes.iter().any(|&index| show(passed + index, passed + index)),
-                End::Tail => indexes.iter().rev().any(|&index| {
-                    let from_end = passed + count - 1 - index;
-                    show(from_end, self.len - 1 - from_end)
-                }),
-            };
-            if stop {
-                return;
-            }
-            passed += count;
+    /// Shrinks the rings when most of them is unused.
+    fn give_back(&mut self) {
+        if self.blocks.capacity() > 64 && self.blocks.len() * 4 < self.blocks.capacity() {
+            self.blocks.shrink_to(self.blocks.len() * 2);
+            self.counts.shrink_to(self.counts.len() * 2);
         }
+    }
+
+    /// About how many bytes the elements of a range of indexes have: those of their blocks.
+    pub(crate) fn bytes_in(&self, range: Range<usize>) -> usize {
+        if range.is_empty() {
+            return 0;
+        }
+        let ((first, _), (last, _)) = (self.locate(range.start), self.locate(range.end - 1));
+        self.blocks.range(first..=last).map(|block| block.get().content_len()).sum()
     }
 
     /// The elements of a range of indexes.
     pub(crate) fn range(&self, range: Range<usize>) -> Elements<'_> {
         if range.is_empty() {
-            return Elements::of_block(&EMPTY, 0..0);
+            return Elements::none();
         }
         let (at, within) = self.locate(range.start);
         let block = self.block(at);
-        Elements { sequence: Some((self, at + 1)), block, at: block.seek(within), left: range.len() }
+        Elements::of_blocks(self, at + 1, block, block.seek(within), range.len())
     }
 
     /// The elements of a range of indexes as they are now, whatever happens to the list.
@@ -525,7 +418,7 @@ impl Sequence {
         let ((first, within), (last, _)) = (self.locate(range.start), self.locate(range.end - 1));
         let position = self.block(first).seek(within);
         let blocks = self.blocks.range_mut(first..=last).map(Shareable::share).collect();
-        Snapshot { blocks, position, left: range.len(), behind: Vec::new() }
+        Snapshot::of_blocks(blocks, position, range.len())
     }
 
     /// The one block of a sequence that was made of one.
@@ -573,203 +466,5 @@ impl Sequence {
         }
         self.len = self.len.saturating_sub(freed);
         self.blocks.is_empty()
-    }
-}
-
-static EMPTY: Block = Block::new();
-
-/// Indexes of blocks, from one end to the other.
-enum Order {
-    Up(Range<usize>),
-    Down(std::iter::Rev<Range<usize>>),
-}
-
-impl Order {
-    fn new(blocks: usize, from: End) -> Order {
-        match from {
-            End::Head => Order::Up(0..blocks),
-            End::Tail => Order::Down((0..blocks).rev()),
-        }
-    }
-}
-
-impl Iterator for Order {
-    type Item = usize;
-
-    fn next(&mut self) -> Option<usize> {
-        match self {
-            Order::Up(range) => range.next(),
-            Order::Down(range) => range.next(),
-        }
-    }
-}
-
-/// The elements of a block that are equal to one: their indexes in it and their positions, ascending.
-///
-/// Few blocks have the bytes anywhere, which a vectorised search finds out at memory speed; only those are walked. As no
-/// encoding is the beginning of another one, an element that begins with the needle is equal to it.
-pub(crate) fn find_in(
-    block: &Block,
-    finder: &Finder<'_>,
-    indexes: &mut Vec<usize>,
-    positions: &mut Vec<usize>,
-) {
-    indexes.clear();
-    positions.clear();
-    let (start, end) = (block.start(), block.end());
-    let bytes = block.bytes();
-    if start >= end {
-        return;
-    }
-    let Some(first) = finder.find(&bytes[start..end]) else { return };
-    let first = start + first;
-    let needle = finder.needle();
-    let (mut at, mut index) = (start, 0);
-    while at < end {
-        if at >= first && bytes[at..].starts_with(needle) {
-            indexes.push(index);
-            positions.push(at);
-        }
-        at = element::next(bytes, at);
-        index += 1;
-    }
-}
-
-/// Elements of a list, in order.
-pub struct Elements<'a> {
-    /// The list, and the block that comes after this one.
-    sequence: Option<(&'a Sequence, usize)>,
-    block: &'a Block,
-    at: usize,
-    left: usize,
-}
-
-impl<'a> Elements<'a> {
-    /// Elements of one block, by index.
-    pub(crate) fn of_block(block: &'a Block, range: Range<usize>) -> Elements<'a> {
-        Elements { sequence: None, block, at: block.seek(range.start), left: range.len() }
-    }
-}
-
-impl<'a> Iterator for Elements<'a> {
-    type Item = Element<'a>;
-
-    #[inline]
-    fn next(&mut self) -> Option<Element<'a>> {
-        if self.left == 0 {
-            return None;
-        }
-        if self.at == self.block.end() {
-            let (sequence, next) = self.sequence.as_mut()?;
-            self.block = sequence.block(*next);
-            self.at = self.block.start();
-            *next += 1;
-        }
-        self.left -= 1;
-        let (element, next) = self.block.element(self.at);
-        self.at = next;
-        Some(element)
-    }
-
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        (self.left, Some(self.left))
-    }
-}
-
-impl ExactSizeIterator for Elements<'_> {}
-
-/// Elements of a list as they were at one moment, to be read in slices from either end.
-#[derive(Default)]
-pub struct Snapshot {
-    blocks: VecDeque<Arc<Block>>,
-    /// Position of the first element that is left, in the first block.
-    position: usize,
-    left: usize,
-    /// Positions of the elements in the last block that are left, once it is read backwards.
-    behind: Vec<usize>,
-}
-
-impl Snapshot {
-    /// A snapshot of elements of one block, which is copied.
-    pub(crate) fn of_block(block: &Block, range: Range<usize>) -> Snapshot {
-        if range.is_empty() {
-            return Snapshot::default();
-        }
-        let position = block.seek(range.start);
-        let blocks = [Arc::new(block.clone())].into();
-        Snapshot { blocks, position, left: range.len(), behind: Vec::new() }
-    }
-
-    /// Elements that were not read yet.
-    pub fn len(&self) -> usize {
-        self.left
-    }
-
-    /// Whether all have been read.
-    pub fn is_empty(&self) -> bool {
-        self.left == 0
-    }
-
-    /// Reads the next elements in order, at most so many. Not to be mixed with [`Snapshot::read_back`].
-    pub fn read(&mut self, count: usize, visit: &mut dyn FnMut(Element<'_>)) {
-        for _ in 0..count.min(self.left) {
-            while self.blocks[0].end() == self.position {
-                self.blocks.pop_front();
-                self.position = self.blocks[0].start();
-            }
-            let (element, next) = self.blocks[0].element(self.position);
-            visit(element);
-            self.position = next;
-            self.left -= 1;
-        }
-        if self.left == 0 {
-            self.blocks.clear();
-        }
-    }
-
-    /// Reads elements from the last one back, at most so many.
-    pub fn read_back(&mut self, count: usize, visit: &mut dyn FnMut(Element<'_>)) {
-        for _ in 0..count.min(self.left) {
-            if self.behind.is_empty() {
-                self.enter_last();
-            }
-            let position = self.behind.pop().expect("a block has elements");
-            let block = self.blocks.back().expect("a block that is read");
-            visit(block.element(position).0);
-            self.left -= 1;
-            if self.behind.is_empty() {
-                self.blocks.pop_back();
-            }
-        }
-        if self.left == 0 {
-            self.blocks.clear();
-        }
-    }
-
-    /// Finds the elements of the last block, of which the last ones may be past the end of what was asked for.
-    fn enter_last(&mut self) {
-        let before: usize = match self.blocks.len() {
-            1 => 0,
-            blocks => {
-                let first = self.blocks[0].len() - self.skipped();
-                first + self.blocks.range(1..blocks - 1).map(|block| block.len()).sum::<usize>()
-            }
-        };
-        let block = self.blocks.back().expect("something is left");
-        block.positions(&mut self.behind);
-        let skipped = if self.blocks.len() == 1 { self.skipped() } else { 0 };
-        self.behind.truncate(skipped + self.left - before);
-        self.behind.drain(..skipped);
-    }
-
-    /// Elements of the first block that are before the first one that was asked for.
-    fn skipped(&self) -> usize {
-        let block = &self.blocks[0];
-        let (mut at, mut skipped) = (block.start(), 0);
-        while at < self.position {
-            at = element::next(block.bytes(), at);
-            skipped += 1;
-        }
-        skipped
     }
 }

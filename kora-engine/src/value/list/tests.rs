@@ -1,6 +1,7 @@
 //! A list behaves as a deque of strings.
 
 use super::element::tests::texts;
+use super::search::Preparation;
 use super::*;
 use proptest::prelude::*;
 use std::collections::VecDeque;
@@ -17,9 +18,22 @@ enum Step {
     Remove(usize, usize),
     /// An element that is there, or not.
     RemoveEqual(usize, usize, End),
+    /// The same after a search in slices of so many blocks, during which elements come and go at the ends and in the middle.
+    RemovePrepared(usize, usize, End, usize, Vec<(usize, Vec<u8>)>),
+    InsertPrepared(usize, bool, usize, Vec<(usize, Vec<u8>)>),
+    /// One of few texts, so many times.
+    PushSame(End, usize, usize),
     Find(usize, End, usize),
     Snapshot(usize, usize, bool),
     Rebuild,
+}
+
+const SAME: [&str; 3] = ["7", "same", "a longer one, that is the same every time"];
+
+fn meanwhile() -> impl Strategy<Value = Vec<(usize, Vec<u8>)>> {
+    let text =
+        prop_oneof![prop::sample::select(&SAME[..]).prop_map(|text| text.as_bytes().to_vec()), texts()];
+    proptest::collection::vec((any::<usize>(), text), 0..6)
 }
 
 fn end() -> impl Strategy<Value = End> {
@@ -39,6 +53,11 @@ fn step() -> impl Strategy<Value = Step> {
         3 => (at(), texts()).prop_map(|(at, text)| Step::Set(at, text)),
         1 => (at(), few()).prop_map(|(at, n)| Step::Remove(at, n)),
         1 => (at(), few(), end()).prop_map(|(at, n, end)| Step::RemoveEqual(at, n, end)),
+        1 => (at(), few(), end(), 1..5usize, meanwhile())
+            .prop_map(|(at, n, end, slice, changes)| Step::RemovePrepared(at, n, end, slice, changes)),
+        1 => (at(), any::<bool>(), 1..5usize, meanwhile())
+            .prop_map(|(at, after, slice, changes)| Step::InsertPrepared(at, after, slice, changes)),
+        2 => (end(), 0..SAME.len(), few()).prop_map(|(end, which, n)| Step::PushSame(end, which, n)),
         1 => (at(), end(), few()).prop_map(|(at, end, n)| Step::Find(at, end, n)),
         1 => (at(), few(), any::<bool>()).prop_map(|(at, n, back)| Step::Snapshot(at, n, back)),
         1 => Just(Step::Rebuild),
@@ -69,11 +88,8 @@ fn run(list: &mut List, model: &mut VecDeque<Vec<u8>>, step: Step, fill: Fill) {
                 End::Head => model.pop_front(),
                 End::Tail => model.pop_back(),
             };
-            assert_eq!(list.at_end(end).map(Element::to_vec), expected);
-            if expected.is_some() {
-                list.pop(end);
-                list.after_shrinking(fill);
-            }
+            assert_eq!(list.pop(end, |element| element.to_vec()), expected);
+            list.after_shrinking(fill);
         }
         Step::PopMany(end, n) => {
             let n = n.min(len);
@@ -104,23 +120,35 @@ fn run(list: &mut List, model: &mut VecDeque<Vec<u8>>, step: Step, fill: Fill) {
             model.drain(start..start + n);
         }
         Step::RemoveEqual(at, limit, end) => {
-            let needle = model.get(at % (len + 1)).cloned().unwrap_or(b"absent".to_vec());
-            let runs = list.remove_equal(&needle, limit.max(1), end);
-            list.after_shrinking(fill);
-            let mut indexes: Vec<usize> = (0..len).filter(|&index| model[index] == needle).collect();
-            let drop = indexes.len().saturating_sub(limit.max(1));
-            match end {
-                End::Head => indexes.truncate(indexes.len() - drop),
-                End::Tail => drop_front(&mut indexes, drop),
+            let needle = needle(model, at);
+            remove_equal(list, model, &needle, limit.max(1), end, None, fill);
+        }
+        Step::RemovePrepared(at, limit, end, slice, changes) if len > 0 => {
+            let (needle, limit) = (needle(model, at), limit.max(1));
+            let snapshot = list.snapshot(0..len);
+            let mut known = Preparation::new(&needle, limit, end, true, snapshot);
+            change_meanwhile(list, model, &changes, fill, &mut || known.advance(slice));
+            remove_equal(list, model, &needle, limit, end, Some(known), fill);
+        }
+        Step::InsertPrepared(at, after, slice, changes) if len > 0 => {
+            let needle = needle(model, at);
+            let mut known = Preparation::new(&needle, 1, End::Head, false, list.snapshot(0..len));
+            change_meanwhile(list, model, &changes, fill, &mut || known.advance(slice));
+            let place = model.iter().position(|text| *text == needle);
+            assert_eq!(list.first_equal(&needle, Some(known)), place);
+            if let Some(pivot) = place {
+                list.before_growing(3, 1, fill);
+                list.insert(pivot, after, b"new");
+                model.insert(pivot + after as usize, b"new".to_vec());
             }
-            let removed: Vec<usize> = runs.iter().flat_map(|&(index, count)| index..index + count).collect();
-            assert_eq!(removed, indexes);
-            for &index in indexes.iter().rev() {
-                model.remove(index);
+        }
+        Step::PushSame(end, which, n) => {
+            for _ in 0..n {
+                push(list, model, end, SAME[which].into(), fill);
             }
         }
         Step::Find(at, end, limit) => {
-            let needle = model.get(at % (len + 1)).cloned().unwrap_or(b"absent".to_vec());
+            let needle = needle(model, at);
             let mut found = Vec::new();
             list.find(&needle, end, limit, &mut |index| {
                 found.push(index);
@@ -150,7 +178,10 @@ fn run(list: &mut List, model: &mut VecDeque<Vec<u8>>, step: Step, fill: Fill) {
             }
             let mut read = Vec::new();
             while !snapshot.is_empty() {
-                let visit = &mut |element: Element<'_>| read.push(element.to_vec());
+                let visit = &mut |element: Element<'_>| {
+                    read.push(element.to_vec());
+                    read.len() % 5 > 0
+                };
                 match back {
                     false => snapshot.read(7, visit),
                     true => snapshot.read_back(7, visit),
@@ -170,12 +201,63 @@ fn run(list: &mut List, model: &mut VecDeque<Vec<u8>>, step: Step, fill: Fill) {
     }
 }
 
-fn drop_front(indexes: &mut Vec<usize>, count: usize) {
-    indexes.drain(..count);
+/// An element that is there, or not.
+fn needle(model: &VecDeque<Vec<u8>>, at: usize) -> Vec<u8> {
+    model.get(at % (model.len() + 1)).cloned().unwrap_or(b"absent".to_vec())
+}
+
+fn change_meanwhile(
+    list: &mut List,
+    model: &mut VecDeque<Vec<u8>>,
+    changes: &[(usize, Vec<u8>)],
+    fill: Fill,
+    search: &mut dyn FnMut() -> bool,
+) {
+    for (at, text) in changes {
+        search();
+        let len = model.len();
+        match at % 6 {
+            0 => push(list, model, End::Head, text.clone(), fill),
+            1 => push(list, model, End::Tail, text.clone(), fill),
+            2 => run(list, model, Step::Pop(End::Head), fill),
+            3 => run(list, model, Step::Pop(End::Tail), fill),
+            4 => run(list, model, Step::Set(at / 6, text.clone()), fill),
+            _ => run(list, model, Step::Insert(at / 6 % (len + 1), true, text.clone()), fill),
+        }
+    }
+    while !search() {}
+}
+
+fn remove_equal(
+    list: &mut List,
+    model: &mut VecDeque<Vec<u8>>,
+    needle: &[u8],
+    limit: usize,
+    end: End,
+    known: Option<Preparation>,
+    fill: Fill,
+) {
+    let runs = list.remove_equal(needle, limit, end, known);
+    list.after_shrinking(fill);
+    let mut indexes: Vec<usize> = (0..model.len()).filter(|&index| model[index] == needle).collect();
+    let more = indexes.len().saturating_sub(limit);
+    match end {
+        End::Head => indexes.truncate(indexes.len() - more),
+        End::Tail => {
+            indexes.drain(..more);
+        }
+    }
+    let removed: Vec<usize> = runs.iter().flat_map(|&(index, count)| index..index + count).collect();
+    assert_eq!(removed, indexes);
+    let mut index = 0;
+    model.retain(|_| {
+        index += 1;
+        indexes.binary_search(&(index - 1)).is_err()
+    });
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(ProptestConfig::with_cases(150))]
     #[test]
     fn it_behaves_as_a_deque(
         steps in proptest::collection::vec(step(), 1..80),
@@ -234,7 +316,7 @@ fn a_list_that_drains_gives_its_memory_back() {
         let mut list = filled(50_000, |i| format!("element:{i:08}"));
         let full = list.memory();
         while list.len() > 10 {
-            list.pop(end);
+            list.pop(end, |_| ());
             list.after_shrinking(Fill::new(-2));
         }
         assert!(list.memory() < 512, "{} of {full}", list.memory());
@@ -249,7 +331,7 @@ fn a_queue_that_moves_on_keeps_its_memory() {
         for i in 0..100_000 {
             list.before_growing(16, 1, Fill::new(-2));
             list.push(push, format!("element:{i:08}").as_bytes());
-            list.pop(pop);
+            list.pop(pop, |_| ());
             list.after_shrinking(Fill::new(-2));
             assert!(list.memory() <= 2 * 4096);
         }
