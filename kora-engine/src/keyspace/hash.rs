@@ -100,6 +100,14 @@ impl Editor<'_, Hash> {
         }
     }
 
+    /// Makes a table of a packed hash that has as many fields as it may have.
+    pub fn make_room_for_one(&mut self, limits: &EncodingLimits) {
+        if self.is_packed() && self.len() >= limits.hash_max_listpack_entries {
+            let seed = self.seed();
+            self.value_mut().make_table(seed);
+        }
+    }
+
     /// Does again what a change says; false when no hash can have made it.
     pub(super) fn replay(&mut self, edit: HashEdit<'_>) -> bool {
         match edit {

@@ -5,7 +5,7 @@
 //! if in the end it sets none.
 
 use super::fields::{fields, NOT_POSITIVE};
-use super::set::{edit_or_create, set_pairs};
+use super::set::{edit_or_create, make_room, set_pairs};
 use crate::args::{integer, is};
 use crate::change::UnixMs;
 use crate::command::Command;
@@ -320,7 +320,10 @@ impl<'a> SetOptions<'a> {
                 return Err(Error::owned([b"ERR unknown argument: ", word].concat()));
             }
         }
-        let number = integer(argv.get(at).ok_or_else(wrong_arity)?).ok().and_then(|n| i32::try_from(n).ok());
+        if argv.len() < at + 3 {
+            return Err(wrong_arity());
+        }
+        let number = integer(argv[at]).ok().and_then(|n| i32::try_from(n).ok());
         let number = number.filter(|&n| n >= 1).ok_or(BAD_NUMBER)?;
         let pairs = &argv[at + 1..];
         if pairs.len() != number as usize * 2 {
@@ -345,11 +348,15 @@ pub(super) fn hsetex(exec: &mut Exec<'_>, reply: &mut dyn Reply) -> Outcome {
     let holds = options.condition_holds(&hash, now);
     if holds {
         if let FieldExpiry::At(at) = options.expiry {
+            make_room(&mut hash, options.pairs, &limits);
             hash.make_expiring();
             if at <= now {
                 for field in options.pairs.iter().step_by(2) {
                     hash.reclaim_field(field, now);
-                    hash.remove(field);
+                    if !hash.remove(field) {
+                        // Redis sets it before it removes it, which leaves a mark.
+                        hash.make_room_for_one(&limits);
+                    }
                 }
                 reply.integer(1);
                 return DONE;

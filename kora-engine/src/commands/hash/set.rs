@@ -26,6 +26,12 @@ pub(super) fn edit_or_create<'k>(
     Ok(hash)
 }
 
+/// Makes a table of a packed hash if these fields and values are too many or too long for one.
+pub(super) fn make_room(hash: &mut Editor<'_, Hash>, pairs: &[&[u8]], limits: &EncodingLimits) {
+    let longest = pairs.iter().map(|text| text.len()).max().unwrap_or(0);
+    hash.make_room(pairs.len() / 2, longest, limits);
+}
+
 /// Sets fields to values, in turn; returns how many fields are new.
 pub(super) fn set_pairs(
     hash: &mut Editor<'_, Hash>,
@@ -34,8 +40,7 @@ pub(super) fn set_pairs(
     now: u64,
     limits: &EncodingLimits,
 ) -> usize {
-    let longest = pairs.iter().map(|text| text.len()).max().unwrap_or(0);
-    hash.make_room(pairs.len() / 2, longest, limits);
+    make_room(hash, pairs, limits);
     let mut created = 0;
     for pair in pairs.chunks_exact(2) {
         hash.reclaim_field(pair[0], now);
