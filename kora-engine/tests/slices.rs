@@ -165,6 +165,10 @@ fn shard(names: &[&str]) -> Shard {
             "hash" => fill(&mut shard, "HSET hash", |i| format!("field:{i} value:{i}")),
             "zset" => fill(&mut shard, "ZADD zset", |i| format!("{} member:{i}", i * 7919 % LARGE)),
             "zother" => fill(&mut shard, "ZADD zother", |i| format!("{i} member:{}", i + LARGE / 2)),
+            "places" => fill(&mut shard, "GEOADD places", |i| {
+                let (longitude, latitude) = (i * 7919 % LARGE, i * 104729 % LARGE);
+                format!("{} {} member:{i}", longitude as f64 / 1000.0, latitude as f64 / 1000.0)
+            }),
             "list" => fill(&mut shard, "RPUSH list", |i| format!("element:{i}")),
             "numbers" => fill(&mut shard, "RPUSH numbers", |i| format!("{}", i * 7919 % LARGE)),
             "stream" => (0..LARGE).for_each(|i| {
@@ -241,4 +245,47 @@ fn many_small_collections_are_freed_in_slices() {
     let parts = parts(&mut shard, NOW, "FLUSHDB");
     assert!(parts.longest <= WORK_MAX, "{parts:?}");
     assert!(parts.parts > 50, "{parts:?}");
+}
+
+#[test]
+fn large_sorted_sets_are_read_in_slices() {
+    none_is_long(&[
+        "ZRANGE zset 0 -1",
+        "ZRANGE zset 0 -1 REV WITHSCORES",
+        "ZRANGE zset -inf +inf BYSCORE LIMIT 10 50000",
+        "ZREVRANGEBYSCORE zset +inf 100",
+        "ZRANDMEMBER zset 50000",
+        "ZRANDMEMBER zset 10000",
+        "ZRANDMEMBER zset -50000 WITHSCORES",
+        "ZSCAN zset 0 COUNT 60000",
+        "ZCOUNT zset -inf +inf",
+        "ZUNION 2 zset zother WITHSCORES",
+        "ZINTER 2 zset zother",
+        "ZDIFF 2 zset zother",
+        "ZINTERCARD 2 zset zother",
+        "ZUNION 2 zset set",
+        "GEOSEARCH places FROMLONLAT 30 30 BYRADIUS 20000 km",
+        "GEOSEARCH places FROMLONLAT 30 30 BYBOX 9000 9000 km DESC WITHDIST WITHCOORD",
+        "GEOSEARCH places FROMLONLAT 30 30 BYRADIUS 9000 km COUNT 5",
+    ]);
+}
+
+#[test]
+fn large_sorted_sets_are_written_in_slices() {
+    none_is_long(&[
+        "ZRANGESTORE stored zset 0 -1",
+        "ZRANGESTORE stored zset 0 -1 REV",
+        "ZRANGESTORE zset zset 0 40000",
+        "ZPOPMIN zset 60000",
+        "ZPOPMAX zset 50000",
+        "ZMPOP 1 zset MAX COUNT 70000",
+        "ZREMRANGEBYRANK zset 0 -1",
+        "ZREMRANGEBYRANK zset 100 50000",
+        "ZREMRANGEBYSCORE zset -inf (50000",
+        "ZUNIONSTORE stored 2 zset zother",
+        "ZUNIONSTORE zset 2 zset zother",
+        "ZINTERSTORE stored 2 zset zother",
+        "ZDIFFSTORE stored 2 zset zother",
+        "GEOSEARCHSTORE stored places FROMLONLAT 30 30 BYRADIUS 20000 km",
+    ]);
 }

@@ -18,7 +18,7 @@ const MISMATCHES_MAX: usize = 20;
 /// Words in capitals that are slots are replaced: K a key, V a value, H a field of a hash, N an integer, F a float, T a future time in
 /// seconds, M one in milliseconds, P a pattern, D a database, S/G/E options of SET, GETEX and EXPIRE, L those of LCS,
 /// C those of COPY, R those of LPOS, I the sides of LINSERT, W the ends of a list; BITAT, ONOFF, BITOP, OVERFLOW and FIELDOP the
-/// arguments of bitmap commands. Every other word stands for itself.
+/// arguments of bitmap commands; MEMBER, SCORE, SCOREAT, MEMBERAT, ZADDOPTION, RANGEOPTION and UNIONOPTION those of sorted sets. Every other word stands for itself.
 const TEMPLATES: &[&str] = &[
     "set K V",
     "set K V",
@@ -78,6 +78,48 @@ const TEMPLATES: &[&str] = &[
     "lcs K K L",
     "lcs K K L L",
     "lcs K K L L L",
+    "zadd K SCORE MEMBER",
+    "zadd K SCORE MEMBER SCORE MEMBER SCORE MEMBER",
+    "zadd K ZADDOPTION SCORE MEMBER",
+    "zadd K ZADDOPTION ZADDOPTION SCORE MEMBER SCORE MEMBER",
+    "zadd K ZADDOPTION ZADDOPTION ZADDOPTION SCORE MEMBER",
+    "zincrby K SCORE MEMBER",
+    "zrem K MEMBER MEMBER",
+    "zcard K",
+    "zscore K MEMBER",
+    "zmscore K MEMBER MEMBER MEMBER",
+    "zrank K MEMBER",
+    "zrevrank K MEMBER",
+    "zcount K SCOREAT SCOREAT",
+    "zlexcount K MEMBERAT MEMBERAT",
+    "zrange K N N",
+    "zrange K N N RANGEOPTION",
+    "zrange K SCOREAT SCOREAT BYSCORE RANGEOPTION RANGEOPTION",
+    "zrange K MEMBERAT MEMBERAT BYLEX RANGEOPTION",
+    "zrange K N N RANGEOPTION RANGEOPTION RANGEOPTION",
+    "zrevrange K N N WITHSCORES",
+    "zrangebyscore K SCOREAT SCOREAT RANGEOPTION RANGEOPTION",
+    "zrevrangebyscore K SCOREAT SCOREAT RANGEOPTION",
+    "zrangebylex K MEMBERAT MEMBERAT RANGEOPTION",
+    "zrevrangebylex K MEMBERAT MEMBERAT RANGEOPTION",
+    "zrangestore K K N N",
+    "zrangestore K K SCOREAT SCOREAT BYSCORE RANGEOPTION",
+    "zpopmin K",
+    "zpopmax K N",
+    "zmpop 2 K K MIN COUNT N",
+    "zremrangebyrank K N N",
+    "zremrangebyscore K SCOREAT SCOREAT",
+    "zremrangebylex K MEMBERAT MEMBERAT",
+    "zunion 2 K K UNIONOPTION UNIONOPTION",
+    "zunion 3 K K K WITHSCORES",
+    "zinter 2 K K UNIONOPTION UNIONOPTION",
+    "zdiff 2 K K WITHSCORES",
+    "zunionstore K 2 K K UNIONOPTION",
+    "zinterstore K 2 K K UNIONOPTION UNIONOPTION",
+    "zdiffstore K 2 K K",
+    "zintercard 2 K K",
+    "zintercard 2 K K LIMIT N",
+    "zrandmember K 0 extra words",
     "flushdb",
     "echo V",
     "ping V",
@@ -290,6 +332,49 @@ const LPOS_OPTIONS: &[&str] = &[
 ];
 const SIDES: &[&str] = &["BEFORE", "AFTER", "before", "after", "BESIDE", ""];
 const ENDS: &[&str] = &["LEFT", "RIGHT", "LEFT", "RIGHT", "left", "right", "UP"];
+const MEMBERS: &[&str] = &["a", "b", "c", "dd", "", "7", "-1", "0x", "aa", "a\0"];
+/// Scores that Debian's Redis and Redis 8 print alike, also when some of them are added.
+const SCORES: &[&str] = &[
+    "0",
+    "1",
+    "1",
+    "2",
+    "-3",
+    "1.5",
+    "-0.25",
+    "1e3",
+    "inf",
+    "-inf",
+    "nan",
+    "x",
+    "0x10",
+    "",
+    " 1",
+    "1e400",
+    "65536",
+    "1099511627776",
+    "-0",
+];
+const SCORE_LIMITS: &[&str] = &[
+    "-inf", "+inf", "0", "1", "(1", "2", "(2", "-5", "1.5", "(inf", "nan", "x", "", "(", "1e400", " 1", "[1",
+];
+const MEMBER_LIMITS: &[&str] =
+    &["-", "+", "[a", "(a", "[b", "(c", "[", "(", "[7", "a", "", "-x", "(dd", "[aa"];
+const ZADD_OPTIONS: &[&str] = &["NX", "XX", "GT", "LT", "CH", "INCR", "nx", "FOO"];
+const RANGE_OPTIONS: &[&str] =
+    &["WITHSCORES", "LIMIT N N", "REV", "BYSCORE", "BYLEX", "LIMIT N N", "withscores", "LIMIT N", "FOO"];
+const UNION_OPTIONS: &[&str] = &[
+    "WITHSCORES",
+    "WEIGHTS 2 -1",
+    "WEIGHTS 0 0.5",
+    "WEIGHTS inf 1",
+    "WEIGHTS x",
+    "AGGREGATE MIN",
+    "AGGREGATE MAX",
+    "AGGREGATE SUM",
+    "AGGREGATE",
+    "FOO",
+];
 const COPY_OPTIONS: &[&str] = &["REPLACE", "DB D", "DB", "FOO", "replace"];
 
 const BIT_OFFSETS: &[&str] = &[
@@ -389,6 +474,13 @@ impl Random {
             "R" => LPOS_OPTIONS,
             "I" => SIDES,
             "W" => ENDS,
+            "MEMBER" => MEMBERS,
+            "SCORE" => SCORES,
+            "SCOREAT" => SCORE_LIMITS,
+            "MEMBERAT" => MEMBER_LIMITS,
+            "ZADDOPTION" => ZADD_OPTIONS,
+            "RANGEOPTION" => RANGE_OPTIONS,
+            "UNIONOPTION" => UNION_OPTIONS,
             "BITAT" => BIT_OFFSETS,
             "ONOFF" => BIT_VALUES,
             "BITOP" => BITOP_OPERATIONS,
@@ -414,7 +506,7 @@ impl Random {
                 arguments.push(option.to_owned());
                 arguments.push(value.to_owned());
             }
-            Some(_) if matches!(word, "OVERFLOW" | "FIELDOP") => {
+            Some(_) if matches!(word, "OVERFLOW" | "FIELDOP" | "RANGEOPTION" | "UNIONOPTION") => {
                 chosen.split(' ').for_each(|part| self.expand(part, arguments));
             }
             _ => arguments.push(chosen.to_owned()),

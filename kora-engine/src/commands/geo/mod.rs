@@ -1,7 +1,9 @@
 //! Geospatial commands: sorted sets whose scores are positions (see [`crate::geo`]).
 
 mod arguments;
+mod found;
 mod points;
+mod query;
 mod search;
 
 use crate::command::{

@@ -13,7 +13,6 @@ use crate::double;
 use crate::error::Error;
 use crate::exec::{Continuation, Exec, Flow, Outcome, DONE};
 use crate::keyspace::{Keyspace, View};
-use crate::limits::SEGMENT_KEYS;
 use crate::reply::{Protocol, Reply};
 use crate::shard::Shard;
 use crate::table::ValueRef;
@@ -26,7 +25,10 @@ const WEIGHT: Error = Error::new("ERR weight value is not a float");
 const NEGATIVE_LIMIT: Error = Error::new("ERR LIMIT can't be negative");
 
 /// Steps that take as long as a visit to one segment of the table.
-const STEPS_PER_SEGMENT: usize = 128;
+const STEPS_PER_SEGMENT: usize = 64;
+
+/// Members answered in the same time.
+const ANSWERED_PER_SEGMENT: usize = 128;
 
 /// What is done with the result.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -320,7 +322,7 @@ impl Continuation for Sliced {
         else {
             unreachable!("it is not resumed after its end");
         };
-        let count = budget.max(1).saturating_mul(SEGMENT_KEYS);
+        let count = budget.max(1).saturating_mul(ANSWERED_PER_SEGMENT);
         let last = answer(result, *rank, count, *with_scores, reply);
         *rank += count;
         if last {

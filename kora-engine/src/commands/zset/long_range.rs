@@ -22,7 +22,7 @@ use std::rc::Rc;
 pub(super) const AT_ONCE_MAX: usize = 1024;
 
 /// Members stored in the time of a segment of keys.
-const STORED_PER_SEGMENT: usize = 128;
+const STORED_PER_SEGMENT: usize = 64;
 
 /// A set, and ranks in it.
 type Part<'k> = (Held<'k, Zset>, Range<usize>);

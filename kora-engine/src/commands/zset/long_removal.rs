@@ -19,7 +19,7 @@ use crate::value::{Collection, Held};
 use std::ops::Range;
 
 /// Members removed in the time of a segment of keys.
-const REMOVED_PER_SEGMENT: usize = 128;
+const REMOVED_PER_SEGMENT: usize = 64;
 
 fn slice(budget: usize) -> usize {
     budget.max(1).saturating_mul(REMOVED_PER_SEGMENT)

@@ -14,7 +14,7 @@ mod range;
 mod read;
 mod remove;
 mod scan;
-mod watched;
+pub(crate) mod watched;
 
 use crate::command::{
     Categories, CommandSpec, Coordinated, Flags, Group, Handler, KeyFlags, KeySpec, Run, Spread, ROW,

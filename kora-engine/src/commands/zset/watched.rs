@@ -5,11 +5,11 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 /// How often a command begins again because of what others do. Then it goes through without a pause: it must end.
-pub(super) const RESTARTS_MAX: u32 = 8;
+pub(crate) const RESTARTS_MAX: u32 = 8;
 
 /// Changes at some keys, between two slices of a command.
 #[derive(Debug)]
-pub(super) enum Edits {
+pub(crate) enum Edits {
     /// These members of a set or sorted set came, went or got another score. One can be here twice.
     Members(Vec<Vec<u8>>),
     /// One of the keys got another value, or none.
@@ -18,13 +18,13 @@ pub(super) enum Edits {
 
 impl Edits {
     /// Whether nothing has happened.
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         matches!(self, Edits::Members(members) if members.is_empty())
     }
 }
 
 /// Takes note of the changes at some keys.
-pub(super) struct Watched {
+pub(crate) struct Watched {
     db: u16,
     keys: Vec<Vec<u8>>,
     edits: Edits,
@@ -32,7 +32,7 @@ pub(super) struct Watched {
 
 impl Watched {
     /// Watches these keys until the result is dropped.
-    pub(super) fn observe<K: AsRef<[u8]>>(
+    pub(crate) fn observe<K: AsRef<[u8]>>(
         changes: &mut Changes,
         db: u16,
         keys: &[K],
@@ -45,7 +45,7 @@ impl Watched {
     }
 
     /// What has happened since the last call.
-    pub(super) fn take(&mut self) -> Edits {
+    pub(crate) fn take(&mut self) -> Edits {
         std::mem::replace(&mut self.edits, Edits::Members(Vec::new()))
     }
 }
