@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Metric {
     BytesPerKey,
+    BytesPerElement,
     Cpu,
     CpuUser,
     CpuSys,
@@ -27,6 +28,7 @@ impl Metric {
     pub(crate) fn label(self) -> &'static str {
         match self {
             Metric::BytesPerKey => "bytes per key above key+value",
+            Metric::BytesPerElement => "bytes per element",
             Metric::Cpu => "CPU us/request",
             Metric::CpuUser => "user us",
             Metric::CpuSys => "sys us",
@@ -47,6 +49,7 @@ impl Metric {
     pub(crate) fn key(self) -> &'static str {
         match self {
             Metric::BytesPerKey => "bytes_per_key",
+            Metric::BytesPerElement => "bytes_per_element",
             Metric::Cpu => "cpu_us_per_request",
             Metric::CpuUser => "cpu_user_us_per_request",
             Metric::CpuSys => "cpu_sys_us_per_request",

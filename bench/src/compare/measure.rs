@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::commands::{self, Case};
+use super::elements;
 use super::figures::{Metric, Sample};
 use super::scenario::{Kind, Placement, Scenario, Shape};
 use super::server::Server;
@@ -70,6 +71,7 @@ pub(crate) fn measure(
     let sample = match scenario.kind {
         Kind::Load { shape, .. } => under_load(setup, shape, &server, base)?,
         Kind::Memory { value_size } => memory(setup.memory_keys, value_size, &server, base)?,
+        Kind::Elements(index) => per_element(&elements::CASES[index], &server, base)?,
         Kind::Growth => growth(setup.growth_keys, &server, base)?,
         Kind::Idle => idle(setup.seconds, &server)?,
         Kind::Command(index) => command(setup, &commands::CASES[index], &server, base)?,
@@ -179,6 +181,17 @@ fn memory(count: u64, value_size: usize, server: &Server, base: LoadConfig) -> R
     let grown = settled_memory(server)? as f64 - before as f64;
     let per_key = grown / count as f64 - (KEY_BYTES + value_size) as f64;
     Ok(Sample::from([(Metric::BytesPerKey, per_key), (Metric::Throughput, report.throughput())]))
+}
+
+/// What collections take in all, by element: what their keys and the elements' own bytes take included.
+fn per_element(case: &elements::Case, server: &Server, base: LoadConfig) -> Result<Sample, Error> {
+    let before = settled_memory(server)?;
+    let keys = KeySpace::new("", elements::KEY_BYTES, case.requests)?;
+    let report = clean(server, &base.fill(Workload::command(keys, &case.template(), DATA_BYTES)?))?;
+    has_keys(server, case.keys)?;
+    let grown = settled_memory(server)? as f64 - before as f64;
+    let elements = (grown / case.total() as f64, report.throughput() * case.elements as f64);
+    Ok(Sample::from([(Metric::BytesPerElement, elements.0), (Metric::Throughput, elements.1)]))
 }
 
 /// Resident memory once it stands still: buffers of closed connections go back a little later.

@@ -15,6 +15,7 @@ use subject::Subject;
 
 mod chart;
 mod commands;
+mod elements;
 mod figures;
 mod measure;
 mod results;
@@ -55,7 +56,7 @@ pub(crate) struct CompareArgs {
     /// Kora's workers, except in the scenarios that say their number.
     #[arg(long, default_value_t = 1)]
     workers: usize,
-    /// What to measure; may be repeated. Groups: load, w2, cluster-w2, memory, commands, zset-1m, all.
+    /// What to measure; may be repeated. Groups: load, w2, cluster-w2, memory, elements, commands, zset-1m, all.
     #[arg(long, value_name = "NAME", default_value = "load")]
     scenario: Vec<String>,
     /// Keys under load.

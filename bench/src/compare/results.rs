@@ -46,6 +46,7 @@ impl Section {
         match self.scenario.kind {
             Kind::Load { .. } | Kind::Command(_) => &[Cpu, CpuUser, CpuSys, Throughput, P50, P99, P999],
             Kind::Memory { .. } => &[BytesPerKey, Throughput],
+            Kind::Elements(_) => &[BytesPerElement],
             Kind::Growth => &[Throughput, P50, P99, P999, Max, MaxWithoutGrowth],
             Kind::Idle => &[IdleCpu, Start],
         }
@@ -58,6 +59,7 @@ impl Section {
                 &[(Metric::Cpu, "CPU ratio"), (Metric::Throughput, "throughput ratio")]
             }
             Kind::Memory { .. } => &[(Metric::BytesPerKey, "memory ratio")],
+            Kind::Elements(_) => &[(Metric::BytesPerElement, "memory ratio")],
             Kind::Growth => &[(Metric::Max, "max ratio")],
             Kind::Idle => &[],
         }
@@ -172,6 +174,38 @@ fn spread(metric: Metric, spread: Spread) -> String {
     }
 }
 
+/// Kinds of collections that were measured one after the other as one table: a line for each, a column for each server.
+fn elements(sections: &[Section], out: &mut String) {
+    let name = |row: &Row| match row.version.as_str() {
+        "" => row.subject.clone(),
+        version => format!("{} ({version})", row.subject),
+    };
+    let heads: Vec<String> = sections[0].rows.iter().map(name).collect();
+    let baseline = &sections[0].baseline;
+    let _ = writeln!(out, "\n### elements: resident memory, bytes per element (as a part of {baseline}'s)\n");
+    let _ = writeln!(out, "| | {} |", heads.join(" | "));
+    let _ = writeln!(out, "|---|{}", "---:|".repeat(heads.len()));
+    for section in sections {
+        let cell = |row: &Row| {
+            let Some(bytes) = row.rounds.spread(Metric::BytesPerElement) else { return "-".to_owned() };
+            let bytes = spread(Metric::BytesPerElement, bytes);
+            let base = section.baseline().filter(|base| base.subject != row.subject);
+            match base.and_then(|base| row.rounds.ratio(&base.rounds, Metric::BytesPerElement)) {
+                Some(ratio) => format!("{bytes} ({:.2})", ratio.median),
+                None => bytes,
+            }
+        };
+        let cells: Vec<String> = section.rows.iter().map(cell).collect();
+        let title = section.title.trim_start_matches("resident memory, ");
+        let _ = writeln!(out, "| {title} | {} |", cells.join(" | "));
+    }
+    for section in sections {
+        for (row, failure) in section.rows.iter().flat_map(|row| row.failures.iter().map(move |f| (row, f))) {
+            let _ = writeln!(out, "\n{}, {} failed: {failure}", section.scenario.name, row.subject);
+        }
+    }
+}
+
 impl Results {
     pub(crate) fn failed(&self) -> bool {
         self.sections.iter().flat_map(|s| &s.rows).any(|row| !row.failures.is_empty())
@@ -182,7 +216,17 @@ impl Results {
         for (label, text) in &self.about {
             let _ = writeln!(out, "- {label}: {text}");
         }
-        self.sections.iter().for_each(|section| section.markdown(&mut out));
+        let is_elements = |section: &Section| matches!(section.scenario.kind, Kind::Elements(_));
+        let mut rest = &self.sections[..];
+        while let Some(first) = rest.first() {
+            let together = rest.iter().take_while(|section| is_elements(section)).count();
+            if together > 1 {
+                elements(&rest[..together], &mut out);
+            } else {
+                first.markdown(&mut out);
+            }
+            rest = &rest[together.max(1)..];
+        }
         out
     }
 
@@ -199,6 +243,7 @@ impl Results {
             (Metric::Cpu, "Server CPU per request, microseconds", "less is better"),
             (Metric::Throughput, "Throughput, requests per second", "more is better"),
             (Metric::BytesPerKey, "Resident memory per key above key and value, bytes", "less is better"),
+            (Metric::BytesPerElement, "Resident memory per element of collections, bytes", "less is better"),
             (Metric::Max, "Longest wait of a command, microseconds", "less is better"),
         ]
         .into_iter()
@@ -252,6 +297,27 @@ mod tests {
         assert!(text.contains("kora: the generator was busy for 99 %"), "{text}");
         assert!(text.contains("kora failed: told so"), "{text}");
         assert!(results().failed());
+    }
+
+    #[test]
+    fn collections_share_a_table() {
+        let section = |name: &str, ours: f64| {
+            let scenario = Scenario::named(name).unwrap().remove(0);
+            let row = |subject: &str, bytes: f64| Row {
+                subject: subject.into(),
+                version: String::new(),
+                rounds: Rounds(vec![Some(Sample::from([(Metric::BytesPerElement, bytes)]))]),
+                failures: vec![],
+            };
+            let title = scenario.title(0);
+            let rows = vec![row("redis-server", 20.0), row("kora", ours)];
+            Section { scenario, title, baseline: "redis-server".into(), rows }
+        };
+        let mut results = results();
+        results.sections.extend([section("elements-hash-10", 15.0), section("elements-zset-1m", 12.0)]);
+        let text = results.markdown();
+        assert!(text.contains("| | redis-server | kora |\n|---|---:|---:|\n"), "{text}");
+        assert!(text.contains("| hashes of 10 fields | 20.0 | 15.0 (0.75) |\n| a sorted set of"), "{text}");
     }
 
     #[test]

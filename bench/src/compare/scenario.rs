@@ -8,10 +8,11 @@
 //! | `c50-cluster-w2`, `c50p16-cluster-w2` | the same through one port per executor |
 //! | `hset`, `hget`, ... (see `commands`) | one command on a collection, 50 connections, pipeline 16 |
 //! | `memory-8`, `memory-64` | resident bytes per key above key and value |
+//! | `elements-hash-10`, ... (see `elements`) | resident bytes per element of collections |
 //! | `growth` | from none to many keys: the longest wait of a command |
 //! | `idle` | CPU time of a server with 50 silent connections, time from start to first answer |
 
-use super::commands;
+use super::{commands, elements};
 use crate::load::Ratio;
 
 /// One thing to measure.
@@ -30,6 +31,8 @@ pub(crate) enum Kind {
     Memory {
         value_size: usize,
     },
+    /// The case of this number in `elements`.
+    Elements(usize),
     Growth,
     Idle,
     /// The case of this number in `commands`.
@@ -56,7 +59,9 @@ const SHAPES: [(&str, usize, usize); 3] = [("c50", 50, 1), ("c50p16", 50, 16), (
 const HELP: &str = "scenarios are c50, c50p16, c1, each also with -set or -get; c50-w2, c50p16-w2, \
     c50-cluster-w2, c50p16-cluster-w2 (or another number of workers); memory-8, memory-64, growth, idle; \
     hset, hget, lpush, lpop, sadd, zadd, zrange, xadd, incr, setbit, pfadd; zset-1m-zadd, zset-1m-zrank, zset-1m-zpopmin; \
-    and the groups load, w2, cluster-w2, memory, commands, zset-1m, all";
+    elements-hash-10, elements-set-100-int, elements-set-100-str, elements-zset-100, elements-zset-1m, elements-list-100-int, \
+    elements-list-100-str, elements-list-1m-int, elements-list-1m-str, elements-stream-1m; \
+    and the groups load, w2, cluster-w2, memory, elements, commands, zset-1m, all";
 
 impl Scenario {
     /// The scenarios of a name, several for a group.
@@ -64,6 +69,7 @@ impl Scenario {
         let collections = match name {
             "commands" => commands::group(false),
             "zset-1m" => commands::group(true),
+            "elements" => elements::group(),
             _ => Vec::new(),
         };
         let group: &[&str] = match name {
@@ -80,6 +86,7 @@ impl Scenario {
                 "w2",
                 "cluster-w2",
                 "memory",
+                "elements",
                 "commands",
                 "zset-1m",
                 "growth",
@@ -129,6 +136,7 @@ impl Scenario {
             Kind::Memory { value_size } => {
                 format!("resident memory, 16-byte keys and {value_size}-byte values")
             }
+            Kind::Elements(index) => format!("resident memory, {}", elements::CASES[index].title),
             Kind::Growth => "from an empty server to many keys, 50 connections, no pipeline, SET".into(),
             Kind::Command(index) => {
                 let case = &commands::CASES[index];
@@ -142,6 +150,9 @@ impl Scenario {
 fn kind(name: &str) -> Option<Kind> {
     if let Some(index) = commands::named(name) {
         return Some(Kind::Command(index));
+    }
+    if let Some(index) = elements::named(name) {
+        return Some(Kind::Elements(index));
     }
     match name {
         "memory-8" => return Some(Kind::Memory { value_size: 8 }),
@@ -183,7 +194,7 @@ mod tests {
         assert_eq!(names("load"), ["c50", "c50p16", "c1"]);
         assert_eq!(names("cluster-w2"), ["c50-cluster-w2", "c50p16-cluster-w2"]);
         assert_eq!(names("c1-get"), ["c1-get"]);
-        assert_eq!(names("all").len(), 15 + commands::CASES.len());
+        assert_eq!(names("all").len(), 15 + commands::CASES.len() + elements::CASES.len());
     }
 
     #[test]
@@ -194,6 +205,7 @@ mod tests {
         let shape = Shape { connections: 50, pipeline: 1, ratio: MIXED };
         let placement = Placement::Shared { workers: 4, cluster: true };
         assert_eq!(kind("c50-cluster-w4"), Kind::Load { shape, placement });
+        assert_eq!(kind("elements-hash-10"), Kind::Elements(0));
         assert_eq!(kind("memory-64"), Kind::Memory { value_size: 64 });
     }
 
