@@ -65,6 +65,7 @@ families! {
     memory
     multiple_keys
     object
+    object_of_collections
     protocol
     scan
     server

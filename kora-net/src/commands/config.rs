@@ -122,20 +122,20 @@ const PARAMETERS: &[Parameter] = &[
         name: "hash-max-listpack-value",
         key: "hash_max_listpack_value",
         get: |_, settings| settings.encodings.hash_max_listpack_value.to_string(),
-        set: Setter::Integer {
+        set: Setter::Memory {
             min: 0,
-            max: i64::MAX,
-            set: |settings, n| settings.encodings.hash_max_listpack_value = n as usize,
+            max: i64::MAX as u64,
+            set: |settings, bytes| settings.encodings.hash_max_listpack_value = bytes as usize,
         },
     },
     Parameter {
         name: "hll-sparse-max-bytes",
         key: "hll_sparse_max_bytes",
         get: |_, settings| settings.encodings.hll_sparse_max_bytes.to_string(),
-        set: Setter::Integer {
+        set: Setter::Memory {
             min: 0,
-            max: i64::MAX,
-            set: |settings, n| settings.encodings.hll_sparse_max_bytes = n as usize,
+            max: i64::MAX as u64,
+            set: |settings, bytes| settings.encodings.hll_sparse_max_bytes = bytes as usize,
         },
     },
     Parameter {
@@ -350,10 +350,10 @@ const PARAMETERS: &[Parameter] = &[
         name: "stream-node-max-bytes",
         key: "stream_node_max_bytes",
         get: |_, settings| settings.encodings.stream_node_max_bytes.to_string(),
-        set: Setter::Integer {
+        set: Setter::Memory {
             min: 0,
-            max: i64::MAX,
-            set: |settings, n| settings.encodings.stream_node_max_bytes = n as usize,
+            max: i64::MAX as u64,
+            set: |settings, bytes| settings.encodings.stream_node_max_bytes = bytes as usize,
         },
     },
     Parameter {
@@ -400,15 +400,26 @@ const PARAMETERS: &[Parameter] = &[
         name: "zset-max-listpack-value",
         key: "zset_max_listpack_value",
         get: |_, settings| settings.encodings.zset_max_listpack_value.to_string(),
-        set: Setter::Integer {
+        set: Setter::Memory {
             min: 0,
-            max: i64::MAX,
-            set: |settings, n| settings.encodings.zset_max_listpack_value = n as usize,
+            max: i64::MAX as u64,
+            set: |settings, bytes| settings.encodings.zset_max_listpack_value = bytes as usize,
         },
     },
 ];
 
+/// Older names that Redis still knows, and the parameters that they are.
+const ALIASES: [(&str, &str); 5] = [
+    ("hash-max-ziplist-entries", "hash-max-listpack-entries"),
+    ("hash-max-ziplist-value", "hash-max-listpack-value"),
+    ("list-max-ziplist-size", "list-max-listpack-size"),
+    ("zset-max-ziplist-entries", "zset-max-listpack-entries"),
+    ("zset-max-ziplist-value", "zset-max-listpack-value"),
+];
+
 fn find(name: &[u8]) -> Option<&'static Parameter> {
+    let alias = ALIASES.iter().find(|(alias, _)| alias.as_bytes().eq_ignore_ascii_case(name));
+    let name = alias.map_or(name, |(_, name)| name.as_bytes());
     PARAMETERS.iter().find(|parameter| parameter.name.as_bytes().eq_ignore_ascii_case(name))
 }
 
@@ -517,13 +528,15 @@ pub(super) fn run_reset_stat(executor: &mut Executor, index: u32) -> Result<Serv
 /// The parameters that match and their values.
 pub(crate) fn get(patterns: &[&[u8]], options: &Options, settings: &Settings, reply: &mut dyn Reply) {
     // A name comes back in the letters in which it was asked for, as in Redis.
-    let asked = |parameter: &'static Parameter| {
-        let name = parameter.name.as_bytes();
+    let asked = |(name, parameter): (&'static str, &'static Parameter)| {
+        let name = name.as_bytes();
         let literal = patterns.iter().find(|pattern| pattern.eq_ignore_ascii_case(name)).copied();
         let matching = || patterns.iter().any(|pattern| glob::matches_nocase(pattern, name));
         literal.or_else(|| matching().then_some(name)).map(|name| (name, parameter))
     };
-    let found: Vec<_> = PARAMETERS.iter().filter_map(asked).collect();
+    let aliases = ALIASES.iter().filter_map(|&(alias, name)| Some((alias, find(name.as_bytes())?)));
+    let all = PARAMETERS.iter().map(|parameter| (parameter.name, parameter)).chain(aliases);
+    let found: Vec<_> = all.filter_map(asked).collect();
     reply.map(found.len());
     for (name, parameter) in found {
         reply.bulk(name);
