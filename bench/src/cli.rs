@@ -9,6 +9,7 @@ use clap::Parser;
 
 use crate::ceiling::CeilingArgs;
 use crate::compare::CompareArgs;
+use crate::hit_ratio::HitRatioArgs;
 use crate::load::args::LoadArgs;
 use crate::responder::{Behaviour, Responder};
 use crate::stalls::StallsArgs;
@@ -26,6 +27,7 @@ enum Command {
     Load(Box<LoadArgs>),
     Compare(Box<CompareArgs>),
     Stalls(Box<StallsArgs>),
+    HitRatio(Box<HitRatioArgs>),
     Ceiling(CeilingArgs),
     /// Answer SET and GET on a port of 127.0.0.1 without doing anything, until it is ended.
     Respond {
@@ -44,6 +46,7 @@ pub fn main() -> ExitCode {
         Command::Load(args) => args.run(),
         Command::Compare(args) => args.run(),
         Command::Stalls(args) => args.run(),
+        Command::HitRatio(args) => args.run(),
         Command::Ceiling(args) => args.run(),
         Command::Respond { port, value_size } => respond(port, value_size),
     };

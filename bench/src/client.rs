@@ -95,6 +95,31 @@ impl Client {
         }
     }
 
+    /// Sends requests that are written already and gives `f` the replies. None may fail; `name` is what an error
+    /// calls them.
+    pub(crate) fn pipeline(
+        &mut self,
+        name: &str,
+        requests: &[u8],
+        replies: usize,
+        f: &mut dyn FnMut(Value),
+    ) -> Result<(), Error> {
+        let sent = self.stream.get_mut().write_all(requests);
+        sent.map_err(|e| self.lost(e))?;
+        let mut left = replies;
+        while left > 0 {
+            let (value, is_reply) = self.value(0)?;
+            if let Value::Error(reply) = value {
+                return Err(Error::Refused { command: name.into(), reply });
+            }
+            if is_reply {
+                left -= 1;
+                f(value);
+            }
+        }
+        Ok(())
+    }
+
     /// One value, and whether it is a reply (attributes and pushes are none).
     fn value(&mut self, depth: usize) -> Result<(Value, bool), Error> {
         let line = self.line()?;

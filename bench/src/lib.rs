@@ -5,6 +5,7 @@
 //! | [`cli`] | the commands and their exit codes |
 //! | [`load`] | one measured run: configuration, worker threads, report |
 //! | `compare` | servers in alternation, scenarios, medians, table, chart |
+//! | `hit_ratio` | how well servers choose what to evict |
 //! | `stalls` | how long another client waits while one command works on something large |
 //! | [`responder`] | a server that does nothing but answer: the generator's own ceiling, and the tests' peer |
 //!
@@ -29,6 +30,7 @@ mod compare;
 
 mod endpoint;
 mod error;
+mod hit_ratio;
 mod json;
 mod keys;
 pub mod load;

@@ -185,6 +185,9 @@ fn all_databases_give_in_proportion() {
     let rest = keys.len(3);
     evict(&mut keys, NOW, rest);
     assert_eq!(keys.evict(NOW, usize::MAX, 1).keys, 0);
+    // What comes afterwards is found at once.
+    set(&mut keys, View { db: 2, ..at(NOW) }, 1, None);
+    assert_eq!(keys.evict(NOW, usize::MAX, 1).keys, 1);
 }
 
 #[test]

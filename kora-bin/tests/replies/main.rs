@@ -62,6 +62,7 @@ families! {
     lcs
     list_encodings
     lists
+    maxmemory
     memory
     multiple_keys
     object

@@ -250,6 +250,8 @@ impl Keyspace {
                 }
             }
             if self.evictor.weights.is_empty() {
+                // Next time there may be something.
+                self.evictor.weigh_in = 0;
                 return None;
             }
         }

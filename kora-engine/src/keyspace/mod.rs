@@ -564,7 +564,7 @@ impl Keyspace {
         self.peek(view, key).map(|entry| entry.to_owned())
     }
 
-    /// Puts a taken or copied entry under a key, replacing what is there.
+    /// Puts a taken or copied entry under a key, replacing what is there. It counts as new: nobody has used it under this key.
     pub fn put(&mut self, view: View, key: &Key<'_>, entry: OwnedEntry) {
         let source = entry.entry();
         self.changes.emit(Change::Set {
@@ -578,7 +578,11 @@ impl Keyspace {
             },
             expire_at: source.expire_at(),
         });
-        let replaced = self.dbs[view.db as usize].insert_owned(key.hash, key.bytes, entry);
+        let table = &mut self.dbs[view.db as usize];
+        let replaced = table.insert_owned(key.hash, key.bytes, entry);
+        if let Some(mut entry) = table.get_mut(key.hash, key.bytes) {
+            entry.set_access(self.access.fresh(view.now));
+        }
         if !replaced {
             self.slot_counts.count(view.db, key.bytes, 1);
         }

@@ -20,7 +20,7 @@
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 /// Up to one part in this many above `maxmemory` the resident set may grow.
@@ -70,8 +70,8 @@ pub(crate) struct Share {
     pub evictable: AtomicU64,
     /// Bytes of dropped collections that it has not freed yet.
     pub waiting: AtomicU64,
-    /// Another one has asked it to evict its share.
-    pub asked: AtomicBool,
+    /// Bytes that it still has to evict. Whoever finds too much allocated adds to it; the executor itself takes off what it has evicted.
+    pub owed: AtomicU64,
 }
 
 /// See the module.

@@ -2,18 +2,18 @@
 //!
 //! Before each command that may take memory (`DENYOOM`) the executor compares its own count of allocated bytes with the one at which the sum
 //! is to be looked at again: one call and one comparison while there is room. When more is allocated than is allowed, the excess (down to a
-//! little below what is allowed, so that this does not happen at every command) is divided by the number of keys that each shard could evict, and this shard
-//! **owes** its part. A debt is paid a few keys per write, and at the end of each turn for as long as the tenacity says; the further above the
-//! limit, the more keys at a time. So a write costs a bounded number of evictions, and what is written cannot run away from
-//! what is evicted.
+//! little below what is allowed, so that this does not happen at every command) is divided by the number of keys that each shard could evict, and every shard
+//! **owes** its part; those that sleep are woken. A debt is paid a few keys per write, and at the end of each turn for as long as the tenacity
+//! says; the further above the limit, the more keys at a time. So a write costs a bounded number of evictions, and what is written
+//! cannot run away from what is evicted: far above the limit an executor does not count on the debts of the others any more.
 
-use super::gauge::Gauge;
+use super::gauge::{Gauge, Share};
 use crate::executor::Executor;
 use kora_engine::command::{Command, Flags};
 use kora_engine::error::Error;
 use kora_engine::keyspace::EvictionPolicy;
 use kora_engine::value::lazy;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// Redis's words.
@@ -56,8 +56,6 @@ pub(crate) struct Relief {
     published: isize,
     /// The thread's count at which to look at the sum again.
     look_at: isize,
-    /// Bytes that this shard still has to evict.
-    owed: usize,
     /// When to go on moving records together, Unix milliseconds.
     compact_at: u64,
     /// Bytes written since the resident set was looked at.
@@ -82,6 +80,11 @@ struct Plan {
 /// How much is evicted at a time: a thousandth of the limit, so that shards are not woken for every key.
 fn batch(allowed: u64) -> u64 {
     (allowed / 1024).clamp(4 << 10, 256 << 10)
+}
+
+/// Whether so much too much is allocated that nobody should count on others.
+fn is_much(total: u64, allowed: u64) -> bool {
+    total > allowed.saturating_add(4 * batch(allowed))
 }
 
 /// How long eviction goes on at a stretch; the steps are Redis's.
@@ -131,8 +134,8 @@ impl Executor {
         let mut total = self.publish_memory();
         let allowed = self.gauge().allowed();
         self.assess(total, allowed);
-        if self.relief.owed > 0 || lazy::bytes() > 0 {
-            let much = total > allowed + 4 * batch(allowed);
+        if self.owed() > 0 || lazy::bytes() > 0 {
+            let much = is_much(total, allowed);
             let keys = if much { KEYS_PER_WRITE_MAX } else { KEYS_PER_WRITE };
             self.pay(keys);
             if total > allowed && self.shard.free_dropped(ELEMENTS_PER_STEP) && much {
@@ -140,7 +143,7 @@ impl Executor {
             }
             total = self.publish_memory();
         }
-        if total > allowed || self.relief.owed > 0 {
+        if total > allowed || self.owed() > 0 {
             self.relief.look_at = isize::MIN;
         } else {
             let room = ((allowed - total) / (2 * u64::from(self.count))).min(GRAIN as u64);
@@ -155,25 +158,44 @@ impl Executor {
         self.gauge().note_exceeded(total > allowed, || self.process.started.elapsed());
     }
 
-    /// When too much is allocated: what this shard has to evict of it. Wakes the others for their parts.
+    /// Bytes that this shard still has to evict.
+    fn owed(&self) -> usize {
+        self.gauge().share(self.id).owed.load(Ordering::Relaxed) as usize
+    }
+
+    /// When too much is allocated: divides among the shards what has to go, beyond what they owe already.
     fn assess(&mut self, total: u64, allowed: u64) {
-        if total <= allowed || self.relief.owed > 0 {
+        if total <= allowed {
+            return;
+        }
+        let batch = batch(allowed);
+        let shares = self.gauge().shares();
+        let sum = |of: fn(&Share) -> &AtomicU64| {
+            shares.iter().map(|share| of(share).load(Ordering::Relaxed)).sum::<u64>()
+        };
+        let own = self.gauge().share(self.id);
+        // Far above the limit a shard with something to evict does not wait for the others.
+        let alone = is_much(total, allowed) && own.evictable.load(Ordering::Relaxed) > 0;
+        let owed = if alone { self.owed() as u64 } else { sum(|share| &share.owed) };
+        let goal = allowed.saturating_sub(batch) + sum(|share| &share.waiting) + owed;
+        let excess = total.saturating_sub(goal);
+        if excess < batch / 2 && owed > 0 || excess == 0 {
             return;
         }
         self.publish_share();
-        let sum = |of: fn(&super::gauge::Share) -> u64| self.gauge().shares().iter().map(of).sum::<u64>();
-        let evictable = sum(|share| share.evictable.load(Ordering::Relaxed));
-        let waiting = sum(|share| share.waiting.load(Ordering::Relaxed));
-        if evictable == 0 {
+        if alone {
+            own.owed.fetch_add(excess, Ordering::Relaxed);
             return;
         }
-        let goal = allowed.saturating_sub(batch(allowed));
-        let excess = (total - goal).saturating_sub(waiting);
-        let own = self.gauge().share(self.id).evictable.load(Ordering::Relaxed);
-        self.relief.owed = (u128::from(excess) * u128::from(own)).div_ceil(u128::from(evictable)) as usize;
-        for (id, share) in self.gauge().shares().iter().enumerate() {
-            let other = id != self.id as usize && share.evictable.load(Ordering::Relaxed) > 0;
-            if other && !share.asked.swap(true, Ordering::Relaxed) {
+        let evictable = sum(|share| &share.evictable);
+        for (id, share) in shares.iter().enumerate() {
+            let here = share.evictable.load(Ordering::Relaxed);
+            if here == 0 {
+                continue;
+            }
+            let part = (u128::from(excess) * u128::from(here)).div_ceil(u128::from(evictable)) as u64;
+            let before = share.owed.fetch_add(part, Ordering::Relaxed);
+            if before == 0 && id != self.id as usize {
                 self.process.doorbells[id].ring();
             }
         }
@@ -188,13 +210,15 @@ impl Executor {
 
     /// Evicts up to so many keys of what is owed.
     fn pay(&mut self, keys: usize) {
-        if self.relief.owed == 0 {
+        let owed = self.owed();
+        if owed == 0 {
             return;
         }
-        let evicted = self.shard.keys.evict(self.now, self.relief.owed, keys);
-        self.relief.owed = self.relief.owed.saturating_sub(evicted.bytes);
+        let evicted = self.shard.keys.evict(self.now, owed, keys);
+        // Nothing more to be had is as good as paid.
+        let paid = if evicted.keys == 0 { owed } else { evicted.bytes.min(owed) };
+        self.gauge().share(self.id).owed.fetch_sub(paid as u64, Ordering::Relaxed);
         if evicted.keys == 0 {
-            self.relief.owed = 0;
             self.publish_share();
         }
     }
@@ -207,7 +231,6 @@ impl Executor {
 
     #[inline(never)]
     fn relieve(&mut self) -> bool {
-        self.gauge().share(self.id).asked.store(false, Ordering::Relaxed);
         let total = self.publish_memory();
         self.gauge().measure(self.now);
         if self.id == 0 {
@@ -215,9 +238,13 @@ impl Executor {
         }
         let allowed = self.gauge().allowed();
         self.assess(total, allowed);
-        if self.relief.owed > 0 {
+        if total <= allowed.saturating_sub(batch(allowed)) {
+            // Something else has made room, such as a FLUSHALL.
+            self.gauge().share(self.id).owed.store(0, Ordering::Relaxed);
+        }
+        if self.owed() > 0 {
             let until = stretch(self.settings.eviction_tenacity).map(|time| Instant::now() + time);
-            while self.relief.owed > 0 {
+            while self.owed() > 0 {
                 self.pay(KEYS_PER_LOOK);
                 if until.is_some_and(|until| Instant::now() >= until) {
                     break;
@@ -231,7 +258,7 @@ impl Executor {
         let total = self.publish_memory();
         self.publish_share();
         self.note_excess(total, allowed);
-        self.relief.owed > 0 || total > allowed && lazy::bytes() > 0
+        self.owed() > 0 || total > allowed && lazy::bytes() > 0
     }
 
     /// Decides whether records are to be moved together, and how many for each byte that is written.
@@ -297,7 +324,7 @@ impl Executor {
         let settings = self.settings.clone();
         self.relief.limited = settings.maxmemory > 0;
         self.relief.look_at = isize::MIN;
-        self.relief.owed = 0;
+        self.gauge().share(self.id).owed.store(0, Ordering::Relaxed);
         self.shard.keys.set_eviction(settings.eviction);
         self.publish_memory();
         self.publish_share();
