@@ -112,6 +112,7 @@ const LONG_ARRAY: u8 = 0x7b;
 const SHARED: u8 = 0x7c;
 const DOUBLE: u8 = 0x7d;
 const ARRAY: u8 = 0x7e;
+const NULL: u8 = 0x7f;
 
 impl Elements {
     /// How many there are, heads of arrays not counted.
@@ -174,6 +175,12 @@ impl Elements {
         self.len += 1;
     }
 
+    /// Adds the absent value.
+    pub(crate) fn push_null(&mut self) {
+        self.piece(1).put(&[NULL]);
+        self.len += 1;
+    }
+
     /// Announces that the next `len` elements are an array of their own.
     pub(crate) fn push_array(&mut self, len: usize) {
         let piece = self.piece(9);
@@ -226,6 +233,10 @@ impl Elements {
             DOUBLE => {
                 reply.double(f64::from_le_bytes(word()));
                 self.at = at + 9;
+            }
+            NULL => {
+                reply.null();
+                self.at = at + 1;
             }
             SHARED => {
                 reply.bulk_shared(&self.shared.pop_front().expect("one for each mark"));

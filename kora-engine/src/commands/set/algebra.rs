@@ -239,15 +239,8 @@ impl Sliced {
 
     /// Goes on with the computation. Returns its result when it is complete.
     fn compute(&mut self, keys: &mut Keyspace, steps: usize) -> Result<Option<Gathered>, Error> {
-        let mut edits = self.touched.borrow_mut().take();
-        // What is answered must be the result of one moment, so any change begins it again; what is stored is that of the last
-        // one, and can be corrected.
-        let begins_again = match &edits {
-            Edits::Replaced => true,
-            Edits::Members(members) => !members.is_empty() && !matches!(self.answer, Answer::Store(..)),
-        };
-        if begins_again {
-            edits = Edits::Replaced;
+        let edits = self.touched.borrow_mut().take();
+        if let Edits::Replaced = edits {
             self.restart(keys)?;
         }
         let Stage::Computing(computation) = &mut self.stage else { return Ok(None) };

@@ -12,8 +12,9 @@ use crate::commands::collection_scan::{self, ScanOptions};
 use crate::commands::long_reply::{self, Elements, Gather};
 use crate::error::Error;
 use crate::exec::{Continuation, Exec, Flow, Outcome, DONE};
-use crate::keyspace::View;
+use crate::keyspace::{Keyspace, View};
 use crate::limits::SEGMENT_KEYS;
+use crate::random::Random;
 use crate::reply::Reply;
 use crate::shard::Shard;
 use crate::value::item::Item;
@@ -38,7 +39,8 @@ pub(super) fn smembers(exec: &mut Exec<'_>, reply: &mut dyn Reply) -> Outcome {
         answer(&set, reply);
         return DONE;
     }
-    long_reply::answer(Members(Listing::new(exec.view, exec.argv[1])), exec, reply)
+    let listing = Listing::new(keys, exec.view, exec.argv[1]);
+    long_reply::answer(Members { listing, restarts: 0 }, exec, reply)
 }
 
 /// SSCAN key cursor [MATCH pattern] [COUNT count]
@@ -114,7 +116,10 @@ impl Drop for Owned {
 }
 
 /// SMEMBERS of a large set.
-struct Members(Listing);
+struct Members {
+    listing: Listing,
+    restarts: u32,
+}
 
 impl Gather for Members {
     fn gather(
@@ -124,7 +129,18 @@ impl Gather for Members {
         count: usize,
         elements: &mut Elements,
     ) -> Result<bool, Error> {
-        self.0.advance(shard, now, count, elements)
+        loop {
+            let count = if self.restarts < RESTARTS_MAX { count } else { usize::MAX };
+            match self.listing.advance(shard, count, &mut |member, _| elements.push(member)) {
+                Progress::More => return Ok(false),
+                Progress::Complete => return Ok(true),
+                Progress::Replaced => {
+                    self.restarts += 1;
+                    *elements = Elements::default();
+                    self.listing = self.listing.again(shard, now)?;
+                }
+            }
+        }
     }
 
     fn head(&self, elements: &Elements, reply: &mut dyn Reply) {
@@ -136,57 +152,55 @@ impl Gather for Members {
 pub(super) struct Listing {
     view: View,
     key: Vec<u8>,
-    /// None before the first step.
-    touched: Option<Rc<RefCell<Touched>>>,
+    touched: Rc<RefCell<Touched>>,
     /// Where the walk goes on.
     cursor: u64,
     /// Members ahead that are settled: added since, or removed since and listed.
     passed: HashSet<Vec<u8>>,
-    restarts: u32,
+}
+
+/// How far a listing has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Progress {
+    More,
+    Complete,
+    /// The key got another value, or none: what has been listed is worth nothing.
+    Replaced,
 }
 
 impl Listing {
-    /// A walk over the set at a key.
-    pub(super) fn new(view: View, key: &[u8]) -> Listing {
-        Listing { view, key: key.to_vec(), touched: None, cursor: 0, passed: HashSet::new(), restarts: 0 }
+    /// A walk over the set at a key, which has been asked for.
+    pub(super) fn new(keys: &mut Keyspace, view: View, key: &[u8]) -> Listing {
+        let touched = Touched::observe(&mut keys.changes, view.db, &[key]);
+        Listing { view, key: key.to_vec(), touched, cursor: 0, passed: HashSet::new() }
     }
 
-    /// Walks on over about `count` members; returns whether the list is complete.
+    /// A walk over the set that is at the key now.
     ///
     /// # Errors
-    /// By now the key holds another type.
+    /// The key holds another type.
+    fn again(&self, shard: &mut Shard, now: UnixMs) -> Result<Listing, Error> {
+        let view = View { now, ..self.view };
+        let key = shard.keys.key(&self.key);
+        shard.keys.read::<Set>(view, &key)?;
+        Ok(Listing::new(&mut shard.keys, view, &self.key))
+    }
+
+    /// Walks on over about `count` members, calling with each.
     pub(super) fn advance(
         &mut self,
         shard: &mut Shard,
-        now: UnixMs,
-        mut count: usize,
-        elements: &mut Elements,
-    ) -> Result<bool, Error> {
-        let keys = &mut shard.keys;
+        count: usize,
+        visit: &mut dyn FnMut(Item<'_>, &mut Random),
+    ) -> Progress {
+        let (keys, random) = shard.keys_and_random();
+        let Edits::Members(edits) = self.touched.borrow_mut().take() else { return Progress::Replaced };
         let key = keys.key(&self.key);
-        let mut edits = Vec::new();
-        match &self.touched {
-            None => self.touched = Some(Touched::observe(&mut keys.changes, self.view.db, &[&self.key])),
-            Some(touched) => match touched.borrow_mut().take() {
-                Edits::Members(members) => edits = members,
-                Edits::Replaced => {
-                    self.restarts += 1;
-                    self.cursor = 0;
-                    self.passed.clear();
-                    *elements = Elements::default();
-                    self.view.now = now;
-                    keys.read::<Set>(self.view, &key)?;
-                }
-            },
-        }
-        if self.restarts >= RESTARTS_MAX {
-            count = usize::MAX;
-        }
-        let Some(set) = keys.held::<Set>(self.view.db, &key) else { return Ok(true) };
+        let Some(set) = keys.held::<Set>(self.view.db, &key) else { return Progress::Complete };
         for (added, member) in edits {
             if set.position(&member) >= self.cursor && !self.passed.contains(&member) {
                 if !added {
-                    elements.push(Item::of(&member));
+                    visit(Item::of(&member), random);
                 }
                 self.passed.insert(member);
             }
@@ -198,9 +212,13 @@ impl Listing {
                 (start > 0 && set.position(text) < start) || (!passed.is_empty() && passed.contains(text))
             };
             if !member.with_bytes(settled) {
-                elements.push(member);
+                visit(member, random);
             }
         });
-        Ok(self.cursor == 0)
+        if self.cursor == 0 {
+            Progress::Complete
+        } else {
+            Progress::More
+        }
     }
 }

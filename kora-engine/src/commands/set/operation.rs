@@ -131,26 +131,27 @@ impl Computation {
         rules: Rules,
     ) -> Computation {
         let len = |index: &usize| sets[*index].as_ref().map_or(0, |set| set.len());
-        let there: Vec<usize> = (0..sets.len()).filter(|&index| sets[index].is_some()).collect();
+        // Sets that are not there now may come while the operation goes on.
+        let all: Vec<usize> = (0..sets.len()).collect();
         let (mut walks, mut probes) = (Vec::new(), Vec::new());
         match operation {
-            Operation::Union => walks = there.iter().map(|&index| (index, Visit::Add)).collect(),
-            Operation::Intersection if there.len() < sets.len() => {}
+            Operation::Union => walks = all.iter().map(|&index| (index, Visit::Add)).collect(),
+            Operation::Intersection if sets.iter().any(Option::is_none) => {}
             Operation::Intersection => {
-                probes = there;
+                probes = all;
                 probes.sort_by_key(len);
                 walks.push((probes.remove(0), Visit::AddIfInAll));
             }
             Operation::Difference if same_as_first || sets[0].is_none() => {}
             Operation::Difference => {
-                let all: usize = there.iter().map(len).sum();
+                let members: usize = all.iter().map(len).sum();
                 // Half of it: looking up is cheaper than removing, and ends early where members are in common.
-                if len(&0) * there.len() / 2 <= all {
-                    probes = there[1..].to_vec();
+                if len(&0) * sets.iter().flatten().count() / 2 <= members {
+                    probes = all[1..].to_vec();
                     probes.sort_by_key(|index| std::cmp::Reverse(len(index)));
                     walks.push((0, Visit::AddIfInNone));
                 } else {
-                    walks = there.iter().map(|&index| (index, Visit::Remove)).collect();
+                    walks = all.iter().map(|&index| (index, Visit::Remove)).collect();
                     walks[0].1 = Visit::Add;
                 }
             }

@@ -1,68 +1,38 @@
 //! SPOP and SRANDMEMBER.
+//!
+//! Many members are chosen in slices, and yet from the members of one moment. A removal between two slices could concern a member that
+//! is chosen already, so after it the choice begins again; an addition does not matter: what is chosen could have been chosen at
+//! the end too. After [`RESTARTS_MAX`] beginnings it goes through without a pause.
 
-use super::listing;
-use super::rules;
+mod pop;
+
+pub(super) use pop::spop;
+
+use super::listing::{Listing, Progress};
+use super::touched::{Edits, Touched, RESTARTS_MAX};
 use crate::args::integer;
+use crate::change::UnixMs;
+use crate::commands::long_reply::{self, Elements, Gather};
 use crate::error::Error;
 use crate::exec::{Exec, Outcome, DONE};
+use crate::keyspace::{Keyspace, View};
 use crate::limits::RANDOM_ELEMENTS_MAX;
 use crate::random::Random;
 use crate::reply::Reply;
+use crate::shard::Shard;
 use crate::value::item::Item;
 use crate::value::set::{Choice, Set};
 use crate::value::Collection;
+use std::cell::RefCell;
 use std::collections::HashSet;
+use std::rc::Rc;
 
-const NOT_POSITIVE: Error = Error::new("ERR value is out of range, must be positive");
+/// Members that are chosen at once.
+const AT_ONCE_MAX: usize = long_reply::FIRST_ELEMENTS;
+
 const NOT_A_LONG: Error =
     Error::new("ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807");
 const TOO_MANY: Error = Error::new("ERR value is out of range");
-
-/// SPOP key [count]
-pub(super) fn spop(exec: &mut Exec<'_>, reply: &mut dyn Reply) -> Outcome {
-    match exec.argc() {
-        2 => spop_one(exec, reply),
-        3 => spop_count(exec, reply),
-        _ => Err(Error::SYNTAX),
-    }
-}
-
-fn spop_one(exec: &mut Exec<'_>, reply: &mut dyn Reply) -> Outcome {
-    let (keys, random) = exec.shard.keys_and_random();
-    let key = keys.key(exec.argv[1]);
-    match keys.edit::<Set>(exec.view, &key)? {
-        None => reply.null(),
-        Some(mut set) => {
-            let member = set.with_random(random, |member| member.to_vec());
-            set.remove(&member);
-            reply.bulk(&member);
-        }
-    }
-    DONE
-}
-
-fn spop_count(exec: &mut Exec<'_>, reply: &mut dyn Reply) -> Outcome {
-    let count = integer(exec.argv[2]).ok().and_then(|count| usize::try_from(count).ok());
-    let count = count.ok_or(NOT_POSITIVE)?;
-    let rules = rules(exec);
-    let (keys, random) = exec.shard.keys_and_random();
-    let key = keys.key(exec.argv[1]);
-    let Some(mut set) = keys.edit::<Set>(exec.view, &key)? else {
-        reply.set(0);
-        return DONE;
-    };
-    if count == 0 {
-        reply.set(0);
-    } else if count < set.len() {
-        reply.set(count);
-        set.draw(count, random, &rules, &mut |member| member.reply(reply));
-    } else {
-        let all = set.take_all();
-        drop(set);
-        return listing::answer_owned(all, reply);
-    }
-    DONE
-}
 
 /// SRANDMEMBER key [count]
 pub(super) fn srandmember(exec: &mut Exec<'_>, reply: &mut dyn Reply) -> Outcome {
@@ -89,40 +59,152 @@ pub(super) fn srandmember(exec: &mut Exec<'_>, reply: &mut dyn Reply) -> Outcome
         return DONE;
     };
     let wanted = usize::try_from(count.unsigned_abs()).unwrap_or(usize::MAX);
-    if count < 0 {
-        if wanted > RANDOM_ELEMENTS_MAX {
-            return Err(TOO_MANY);
-        }
-        reply.array(wanted);
-        for _ in 0..wanted {
-            set.with_random(random, |member| member.reply(reply));
-        }
-    } else {
-        distinct(&set, wanted.min(set.len()), random, reply);
+    if count < 0 && wanted > RANDOM_ELEMENTS_MAX {
+        return Err(TOO_MANY);
     }
-    DONE
+    if wanted.min(set.len()) <= AT_ONCE_MAX && (count > 0 || wanted <= AT_ONCE_MAX) {
+        let wanted = if count < 0 { wanted } else { wanted.min(set.len()) };
+        reply.array(wanted);
+        if count > 0 && is_many(wanted, set.len()) {
+            let mut choice = Choice::new(set.len(), wanted);
+            set.for_each(&mut |member| {
+                if choice.takes(random) {
+                    member.reply(reply);
+                }
+                true
+            });
+        } else {
+            let mut tries = Tries { distinct: count > 0, seen: HashSet::new() };
+            tries.choose(&set, wanted, random, &mut |member| member.reply(reply));
+        }
+        return DONE;
+    }
+    let state = State::begin(keys, exec.view, exec.argv[1], wanted, count > 0)?;
+    let key = exec.argv[1].to_vec();
+    let choosing = Choosing { view: exec.view, key, wanted, distinct: count > 0, state, restarts: 0 };
+    long_reply::answer(choosing, exec, reply)
 }
 
-/// Answers with distinct members. Few of many are found by trying, more by a walk over all: either way the work is
-/// in proportion to their number.
-fn distinct(set: &Set, wanted: usize, random: &mut Random, reply: &mut dyn Reply) {
-    reply.array(wanted);
-    if wanted * 3 <= set.len() {
-        let mut seen: HashSet<Vec<u8>> = HashSet::with_capacity(wanted);
-        while seen.len() < wanted {
-            let member = set.with_random(random, |member| member.to_vec());
-            if !seen.contains(&member) {
-                Item::of(&member).reply(reply);
-                seen.insert(member);
+/// Whether so many distinct members are better found by a walk over all than by trying: the work is in proportion to
+/// their number either way.
+fn is_many(wanted: usize, len: usize) -> bool {
+    wanted * 3 > len
+}
+
+/// Choosing members by chance, one after the other.
+struct Tries {
+    distinct: bool,
+    /// What has been chosen, if it must be distinct.
+    seen: HashSet<Vec<u8>>,
+}
+
+impl Tries {
+    /// Chooses so many members more, calling with each.
+    fn choose(&mut self, set: &Set, count: usize, random: &mut Random, f: &mut dyn FnMut(Item<'_>)) {
+        let mut left = count;
+        while left > 0 {
+            set.with_random(random, |member| {
+                if !self.distinct || self.seen.insert(member.to_vec()) {
+                    f(member);
+                    left -= 1;
+                }
+            });
+        }
+    }
+}
+
+/// A choice of many members.
+struct Choosing {
+    view: View,
+    key: Vec<u8>,
+    wanted: usize,
+    distinct: bool,
+    state: State,
+    restarts: u32,
+}
+
+enum State {
+    /// There is no such key.
+    Nothing,
+    /// A walk over all members, of which some are taken.
+    Walk(Listing, Choice),
+    /// Tries, of which so many are left.
+    Tries(Rc<RefCell<Touched>>, Tries, usize),
+}
+
+impl State {
+    fn begin(
+        keys: &mut Keyspace,
+        view: View,
+        name: &[u8],
+        wanted: usize,
+        distinct: bool,
+    ) -> Result<State, Error> {
+        let key = keys.key(name);
+        let Some(len) = keys.look::<Set>(view, &key)?.map(|set| set.len()) else { return Ok(State::Nothing) };
+        Ok(if distinct && is_many(wanted.min(len), len) {
+            State::Walk(Listing::new(keys, view, name), Choice::new(len, wanted.min(len)))
+        } else {
+            let touched = Touched::observe(&mut keys.changes, view.db, &[name]);
+            State::Tries(touched, Tries { distinct, seen: HashSet::new() }, wanted)
+        })
+    }
+}
+
+impl Choosing {
+    /// Chooses about `count` members more; none when it has to begin again.
+    fn advance(&mut self, shard: &mut Shard, count: usize, elements: &mut Elements) -> Option<bool> {
+        match &mut self.state {
+            State::Nothing => Some(true),
+            State::Walk(listing, choice) => {
+                let progress = listing.advance(shard, count, &mut |member, random| {
+                    if choice.takes(random) {
+                        elements.push(member);
+                    }
+                });
+                match progress {
+                    Progress::Replaced => None,
+                    progress => Some(progress == Progress::Complete),
+                }
+            }
+            State::Tries(touched, tries, left) => {
+                match touched.borrow_mut().take() {
+                    Edits::Members(members) if members.iter().all(|(added, _)| *added) => {}
+                    _ => return None,
+                }
+                let (keys, random) = shard.keys_and_random();
+                let key = keys.key(&self.key);
+                let set = keys.held::<Set>(self.view.db, &key)?;
+                let count = count.min(*left);
+                tries.choose(&set, count, random, &mut |member| elements.push(member));
+                *left -= count;
+                Some(*left == 0)
             }
         }
-    } else {
-        let mut choice = Choice::new(set.len(), wanted);
-        set.for_each(&mut |member| {
-            if choice.takes(random) {
-                member.reply(reply);
+    }
+}
+
+impl Gather for Choosing {
+    fn gather(
+        &mut self,
+        shard: &mut Shard,
+        now: UnixMs,
+        count: usize,
+        elements: &mut Elements,
+    ) -> Result<bool, Error> {
+        loop {
+            let count = if self.restarts < RESTARTS_MAX { count } else { usize::MAX };
+            if let Some(complete) = self.advance(shard, count, elements) {
+                return Ok(complete);
             }
-            true
-        });
+            self.restarts += 1;
+            *elements = Elements::default();
+            self.view.now = now;
+            self.state = State::begin(&mut shard.keys, self.view, &self.key, self.wanted, self.distinct)?;
+        }
+    }
+
+    fn head(&self, elements: &Elements, reply: &mut dyn Reply) {
+        reply.array(elements.len());
     }
 }

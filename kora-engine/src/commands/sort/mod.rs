@@ -5,13 +5,17 @@
 //! - [`weight`]: what elements are compared by
 //! - [`texts`]: many strings in few allocations
 //! - [`sorting`]: the command itself, in steps
+//! - [`merge`]: ordering in steps
+//! - [`watch`]: whether what is read has changed between two steps
 //!
 //! The keys that patterns name may be on other shards; the connection's executor has fetched them all then, and they are guests here.
 
+mod merge;
 mod pattern;
 mod request;
 mod sorting;
 mod texts;
+mod watch;
 mod weight;
 
 use crate::command::{

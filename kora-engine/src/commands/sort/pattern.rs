@@ -39,6 +39,21 @@ impl Pattern {
         }
     }
 
+    /// Whether it names keys at all.
+    pub(super) fn names_keys(&self) -> bool {
+        matches!(self, Pattern::Key { .. } | Pattern::Field { .. })
+    }
+
+    /// Whether the name of some element's key could be this one.
+    pub(super) fn can_name(&self, key: &[u8]) -> bool {
+        match self {
+            Pattern::Element | Pattern::Nothing => false,
+            Pattern::Key { before, after } | Pattern::Field { before, after, .. } => {
+                key.len() >= before.len() + after.len() && key.starts_with(before) && key.ends_with(after)
+            }
+        }
+    }
+
     /// Calls with what the pattern names for an element, if it is there. `name` is room for a key's name.
     pub(super) fn look_up<T>(
         &self,
@@ -106,5 +121,13 @@ mod tests {
         ] {
             assert_eq!(Pattern::parse(text.as_bytes()), pattern, "{text:?}");
         }
+    }
+
+    #[test]
+    fn it_is_known_which_keys_could_be_meant() {
+        let pattern = key("w_", "_x");
+        assert!(pattern.can_name(b"w__x") && pattern.can_name(b"w_17_x"));
+        assert!(!pattern.can_name(b"w_x") && !pattern.can_name(b"w_17"));
+        assert!(!Pattern::Nothing.can_name(b"") && !Pattern::Element.can_name(b"#"));
     }
 }

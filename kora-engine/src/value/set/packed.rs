@@ -1,29 +1,39 @@
 //! A small set of any members in one buffer, in the order in which they came.
 //!
 //! ```text
-//! | number of members u16 | length of the prefix u8 | prefix | item | item | ...
+//! | number of members, 14 bits, and alphabet, 2 bits | length of the prefix u8 | prefix | item | item | ...
 //! ```
 //!
-//! Members of a set often begin alike (`user:1`, `user:2`), so what all begin with stands once, and an [`Item`] holds
-//! only what follows it in the member; there `user:1` is one byte. A lookup takes the prefix off what it looks for (without
-//! it the member is not there) and compares encoded bytes. The prefix is looked for each time that the
-//! number of members has reached a power of two, and cut when a member comes that does not have it.
+//! Members of a set often begin alike (`user:1`, `user:2`), so what all begin with stands once, and an item holds
+//! only what follows it in the member, the rest; there `user:1` is one byte. And often they are made of few different
+//! characters, so rests that are no integers are in the narrowest [`Alphabet`] that all of them have. Prefix and alphabet are looked for
+//! each time that the number of members has reached a power of two, and given up as far as it must be when a member comes that does
+//! not have them.
 //!
-//! The prefix never makes two members equal or one ambiguous: with the same prefix, members are equal exactly when the rests
-//! are, and an item has one encoding.
+//! An item is an [`Item`], except that of a string in an alphabet the first byte counts the characters, and that such strings are shorter
+//! than 64. A lookup takes the prefix off what it looks for, packs it (if either is not possible, the member is not there) and compares
+//! bytes: with the same prefix and alphabet, members are equal exactly when their items are.
 //!
 //! An empty set is an empty buffer.
 
+mod alphabet;
+
 use crate::value::buffer::Buffer;
 use crate::value::item::Item;
+use alphabet::Alphabet;
 
 /// Most members: a packed set is searched from end to end, so none should come near.
-pub(super) const MEMBERS_MAX: usize = u16::MAX as usize;
+pub(super) const MEMBERS_MAX: usize = (1 << LEN_BITS) - 1;
 
-/// From so many members on a common prefix is looked for.
-const PREFIX_MEMBERS_MIN: usize = 8;
+const LEN_BITS: u32 = 14;
+
+/// From so many members on a common prefix and an alphabet are looked for.
+const LAYOUT_MEMBERS_MIN: usize = 8;
 
 const PREFIX_MAX: usize = u8::MAX as usize;
+
+/// Most characters of a string in an alphabet: the greatest length in an item's first byte.
+const CHARACTERS_MAX: usize = 63;
 
 /// Bytes before the prefix.
 const HEAD: usize = 3;
@@ -35,18 +45,27 @@ const NEEDLE_INLINE: usize = 96;
 #[derive(Clone, Copy)]
 pub(super) struct Packed<'a> {
     len: usize,
+    alphabet: Alphabet,
     prefix: &'a [u8],
     /// Where the items begin.
     items: usize,
     bytes: &'a [u8],
 }
 
-/// A member of a packed set: where it stands, and what follows the prefix.
+/// What follows the prefix in a member, as it is stored.
+#[derive(Clone, Copy)]
+enum Rest<'a> {
+    Item(Item<'a>),
+    /// So many characters of the alphabet.
+    Characters(usize, &'a [u8]),
+}
+
+/// Where a member stands.
 #[derive(Clone, Copy)]
 struct Place<'a> {
     start: usize,
     end: usize,
-    rest: Item<'a>,
+    rest: Rest<'a>,
 }
 
 impl<'a> Packed<'a> {
@@ -54,11 +73,12 @@ impl<'a> Packed<'a> {
     #[inline]
     pub(super) fn of(bytes: &'a [u8]) -> Packed<'a> {
         if bytes.is_empty() {
-            return Packed { len: 0, prefix: &[], items: 0, bytes };
+            return Packed { len: 0, alphabet: Alphabet::Bytes, prefix: &[], items: 0, bytes };
         }
-        let items = HEAD + bytes[2] as usize;
+        let (items, head) = (HEAD + bytes[2] as usize, u16::from_le_bytes([bytes[0], bytes[1]]));
         Packed {
-            len: u16::from_le_bytes([bytes[0], bytes[1]]) as usize,
+            len: (head & MEMBERS_MAX as u16) as usize,
+            alphabet: Alphabet::numbered((head >> LEN_BITS) as u8).expect("a number that was written"),
             prefix: &bytes[HEAD..items],
             items,
             bytes,
@@ -70,15 +90,20 @@ impl<'a> Packed<'a> {
         if bytes.len() <= HEAD || bytes.len() < HEAD + bytes[2] as usize {
             return None;
         }
+        Alphabet::numbered(bytes[1] >> (LEN_BITS - 8))?;
         let packed = Packed::of(bytes);
         let mut seen = std::collections::HashSet::new();
-        let mut at = packed.items;
+        let (mut at, mut text, mut again) = (packed.items, Vec::new(), Vec::new());
         while at < bytes.len() {
-            let (rest, next) = Item::try_decode(bytes, at)?;
-            if rest.encoded_len() != next - at || !rest.is_canonical() || !seen.insert(&bytes[at..next]) {
+            let place = packed.try_place(at)?;
+            text.clear();
+            packed.append(place.rest, &mut text);
+            again.clear();
+            packed.alphabet.encode(&text, &mut again)?;
+            if again != bytes[at..place.end] || !seen.insert(&bytes[at..place.end]) {
                 return None;
             }
-            at = next;
+            at = place.end;
         }
         (packed.len > 0 && packed.len == seen.len()).then_some(packed)
     }
@@ -88,36 +113,48 @@ impl<'a> Packed<'a> {
         self.len
     }
 
+    /// The item at a place, of bytes that may be anything.
+    fn try_place(self, start: usize) -> Option<Place<'a>> {
+        let first = *self.bytes.get(start)? as usize;
+        if self.alphabet != Alphabet::Bytes && first <= CHARACTERS_MAX {
+            let end = start + 1 + self.alphabet.packed_len(first);
+            let rest = Rest::Characters(first, self.bytes.get(start + 1..end)?);
+            return Some(Place { start, end, rest });
+        }
+        let (item, end) = Item::try_decode(self.bytes, start)?;
+        Some(Place { start, end, rest: Rest::Item(item) })
+    }
+
     fn places(self) -> impl Iterator<Item = Place<'a>> {
         let mut start = self.items;
         std::iter::from_fn(move || {
             if start == self.bytes.len() {
                 return None;
             }
-            let (rest, end) = Item::decode(self.bytes, start);
-            let place = Place { start, end, rest };
-            start = end;
+            let place = self.try_place(start).expect("an item that was written");
+            start = place.end;
             Some(place)
         })
     }
 
-    /// Where the encoded member stands.
+    /// Where the item ends that starts at `at`.
+    #[inline]
+    fn end_of(self, at: usize) -> usize {
+        match self.bytes[at] {
+            0x80.. => at + 1,
+            len @ 0..=0x3f => at + 1 + self.alphabet.packed_len(len as usize),
+            _ => Item::decode(self.bytes, at).1,
+        }
+    }
+
+    /// Where a member stands.
     fn find(self, member: &[u8]) -> Option<(usize, usize)> {
-        let rest = Item::of(member.strip_prefix(self.prefix)?);
-        let mut inline = Inline { bytes: [0; NEEDLE_INLINE], len: 0 };
-        let long;
-        let needle = if rest.encoded_len() <= NEEDLE_INLINE {
-            rest.encode(&mut inline);
-            &inline.bytes[..inline.len]
-        } else {
-            let mut needle = Vec::with_capacity(rest.encoded_len());
-            rest.encode(&mut needle);
-            long = needle;
-            &long[..]
-        };
+        let mut needle = Needle { inline: [0; NEEDLE_INLINE], len: 0, long: Vec::new() };
+        self.alphabet.encode(member.strip_prefix(self.prefix)?, &mut needle)?;
+        let needle = needle.bytes();
         let mut at = self.items;
         while at < self.bytes.len() {
-            let end = encoded_end(self.bytes, at);
+            let end = self.end_of(at);
             if end - at == needle.len() && self.bytes[at] == needle[0] && self.bytes[at..end] == *needle {
                 return Some((at, end));
             }
@@ -131,32 +168,52 @@ impl<'a> Packed<'a> {
         self.find(member).is_some()
     }
 
+    /// Appends the text of a rest.
+    fn append(self, rest: Rest<'_>, text: &mut Vec<u8>) {
+        match rest {
+            Rest::Item(item) => item.with_bytes(|bytes| text.extend_from_slice(bytes)),
+            Rest::Characters(count, packed) => self.alphabet.unpack(packed, count, text),
+        }
+    }
+
+    /// Calls with the member of a place. `text` is room for it that begins with the prefix.
+    fn with_member<T>(self, place: Place<'_>, text: &mut Vec<u8>, f: impl FnOnce(Item<'_>) -> T) -> T {
+        if let (Rest::Item(item), true) = (place.rest, self.prefix.is_empty()) {
+            return f(item);
+        }
+        text.truncate(self.prefix.len());
+        self.append(place.rest, text);
+        // A prefix that begins as a number does can make one of a rest that is none.
+        let numeric = self.prefix.first().is_some_and(|first| first.is_ascii_digit() || *first == b'-');
+        f(if numeric { Item::of(text) } else { Item::Bytes(text) })
+    }
+
     /// Calls with each member in turn until it is told to stop; false when it was.
     pub(super) fn for_each(self, f: &mut dyn FnMut(Item<'_>) -> bool) -> bool {
-        let mut text = Text::new(self.prefix);
-        self.places().all(|place| text.with(place.rest, &mut *f))
+        let mut text = self.prefix.to_vec();
+        self.places().all(|place| self.with_member(place, &mut text, &mut *f))
     }
 
     /// Calls with the member that came as the `index`th of those that are left.
     pub(super) fn with_nth<T>(self, index: usize, f: impl FnOnce(Item<'_>) -> T) -> T {
         let place = self.places().nth(index).expect("an index of a member");
-        Text::new(self.prefix).with(place.rest, f)
+        self.with_member(place, &mut self.prefix.to_vec(), f)
     }
 
     /// The buffer of the members that `remove` is false for; not all go.
     pub(super) fn without(self, remove: &mut dyn FnMut(Item<'_>) -> bool) -> Buffer {
-        let mut text = Text::new(self.prefix);
+        let mut text = self.prefix.to_vec();
         let mut buffer = Buffer::with_capacity(self.bytes.len());
         buffer.extend_from_slice(&self.bytes[..self.items]);
-        let mut len = 0u16;
+        let mut len = 0;
         for place in self.places() {
-            if !text.with(place.rest, &mut *remove) {
+            if !self.with_member(place, &mut text, &mut *remove) {
                 buffer.extend_from_slice(&self.bytes[place.start..place.end]);
                 len += 1;
             }
         }
         assert!(len > 0);
-        buffer[..2].copy_from_slice(&len.to_le_bytes());
+        set_head(&mut buffer, len, self.alphabet);
         buffer.shrink_to_fit();
         buffer
     }
@@ -174,21 +231,71 @@ impl<'a> Packed<'a> {
         common.unwrap_or_default()
     }
 
-    /// The same members with another prefix, which all have.
-    fn with_prefix(self, prefix: &[u8]) -> Buffer {
-        let saved = self.len * self.prefix.len().abs_diff(prefix.len());
-        let longer = prefix.len() < self.prefix.len();
-        let mut buffer = Buffer::with_capacity(self.bytes.len() + if longer { saved } else { 0 });
-        buffer.extend_from_slice(&(self.len as u16).to_le_bytes());
-        buffer.extend_from_slice(&[prefix.len() as u8]);
-        buffer.extend_from_slice(prefix);
+    /// The same members and one more, with this prefix, which all have, in the narrowest alphabet.
+    fn laid_out(self, prefix: &[u8], more: Option<&[u8]>) -> Buffer {
+        let mut alphabet = None;
+        let mut see = |member: &[u8]| {
+            let rest = &member[prefix.len()..];
+            if let (Item::Bytes(_), Some(least)) = (Item::of(rest), fitting(rest)) {
+                alphabet = Some(alphabet.map_or(least, |others: Alphabet| others.min(least)));
+            } else if let Item::Bytes(_) = Item::of(rest) {
+                alphabet = Some(Alphabet::Bytes);
+            }
+        };
         self.for_each(&mut |member| {
-            member.with_bytes(|member| Item::of(&member[prefix.len()..]).encode(&mut buffer));
+            member.with_bytes(&mut see);
             true
         });
+        more.into_iter().for_each(see);
+        let alphabet = alphabet.unwrap_or(Alphabet::Bytes);
+        let mut buffer = Buffer::with_capacity(self.bytes.len());
+        buffer.extend_from_slice(&[0, 0, prefix.len() as u8]);
+        buffer.extend_from_slice(prefix);
+        let mut encode = |member: &[u8]| {
+            let mut bytes = Vec::with_capacity(member.len() + 5);
+            alphabet.encode(&member[prefix.len()..], &mut bytes).expect("an alphabet of all rests");
+            buffer.extend_from_slice(&bytes);
+        };
+        self.for_each(&mut |member| {
+            member.with_bytes(&mut encode);
+            true
+        });
+        more.into_iter().for_each(encode);
+        set_head(&mut buffer, self.len + more.is_some() as usize, alphabet);
         buffer.shrink_to_fit();
         buffer
     }
+}
+
+/// The narrowest alphabet for a rest that is no integer; none when it is too long for one.
+fn fitting(rest: &[u8]) -> Option<Alphabet> {
+    (rest.len() <= CHARACTERS_MAX).then(|| Alphabet::of(rest))
+}
+
+impl Alphabet {
+    /// Appends the item of a rest; none, and nothing appended, when it cannot be in this alphabet.
+    fn encode(self, rest: &[u8], out: &mut impl crate::value::item::Sink) -> Option<()> {
+        match Item::of(rest) {
+            Item::Bytes(_) if self != Alphabet::Bytes => {
+                if fitting(rest)? < self {
+                    return None;
+                }
+                let mut packed = [0; CHARACTERS_MAX];
+                let packed = &mut packed[..self.packed_len(rest.len())];
+                self.pack(rest, packed);
+                out.put(&[rest.len() as u8]);
+                out.put(packed);
+            }
+            item => item.encode(out),
+        }
+        Some(())
+    }
+}
+
+fn set_head(buffer: &mut Buffer, len: usize, alphabet: Alphabet) {
+    assert!(len <= MEMBERS_MAX);
+    let head = len as u16 | (alphabet as u16) << LEN_BITS;
+    buffer[..2].copy_from_slice(&head.to_le_bytes());
 }
 
 /// Length of what two strings begin with alike.
@@ -196,50 +303,35 @@ fn alike(a: &[u8], b: &[u8]) -> usize {
     a.iter().zip(b).take_while(|(a, b)| a == b).count()
 }
 
-/// Where the encoded item ends that starts at `at`.
-#[inline]
-fn encoded_end(bytes: &[u8], at: usize) -> usize {
-    match bytes[at] {
-        0x80.. => at + 1,
-        len @ 0..=0x3f => at + 1 + len as usize,
-        _ => Item::decode(bytes, at).1,
-    }
-}
-
-/// An encoded item on the stack.
-struct Inline {
-    bytes: [u8; NEEDLE_INLINE],
+/// An encoded item, on the stack if it is short.
+struct Needle {
+    inline: [u8; NEEDLE_INLINE],
     len: usize,
+    long: Vec<u8>,
 }
 
-impl crate::value::item::Sink for Inline {
-    fn put(&mut self, bytes: &[u8]) {
-        self.bytes[self.len..self.len + bytes.len()].copy_from_slice(bytes);
-        self.len += bytes.len();
-    }
-}
-
-/// Where prefix and rest become one text.
-struct Text {
-    prefix: usize,
-    /// A member of this prefix can be an integer.
-    numeric: bool,
-    bytes: Vec<u8>,
-}
-
-impl Text {
-    fn new(prefix: &[u8]) -> Text {
-        let numeric = prefix.first().is_some_and(|first| first.is_ascii_digit() || *first == b'-');
-        Text { prefix: prefix.len(), numeric, bytes: prefix.to_vec() }
-    }
-
-    fn with<T>(&mut self, rest: Item<'_>, f: impl FnOnce(Item<'_>) -> T) -> T {
-        if self.prefix == 0 {
-            return f(rest);
+impl Needle {
+    fn bytes(&self) -> &[u8] {
+        if self.long.is_empty() {
+            &self.inline[..self.len]
+        } else {
+            &self.long
         }
-        self.bytes.truncate(self.prefix);
-        rest.with_bytes(|rest| self.bytes.extend_from_slice(rest));
-        f(if self.numeric { Item::of(&self.bytes) } else { Item::Bytes(&self.bytes) })
+    }
+}
+
+impl crate::value::item::Sink for Needle {
+    #[inline]
+    fn put(&mut self, bytes: &[u8]) {
+        if !self.long.is_empty() || self.len + bytes.len() > NEEDLE_INLINE {
+            if self.long.is_empty() {
+                self.long.extend_from_slice(&self.inline[..self.len]);
+            }
+            self.long.extend_from_slice(bytes);
+            return;
+        }
+        self.inline[self.len..self.len + bytes.len()].copy_from_slice(bytes);
+        self.len += bytes.len();
     }
 }
 
@@ -250,44 +342,38 @@ pub(super) fn push(buffer: &mut Buffer, member: &[u8]) {
         buffer.extend_from_slice(&[0; HEAD]);
     }
     let packed = Packed::of(buffer);
-    let len = packed.len + 1;
-    assert!(len <= MEMBERS_MAX);
-    if !member.starts_with(packed.prefix) {
+    let (len, alphabet) = (packed.len + 1, packed.alphabet);
+    let mut item = Needle { inline: [0; NEEDLE_INLINE], len: 0, long: Vec::new() };
+    let fits =
+        member.strip_prefix(packed.prefix).is_some_and(|rest| alphabet.encode(rest, &mut item).is_some());
+    if fits {
+        buffer.extend_from_slice(item.bytes());
+        set_head(buffer, len, alphabet);
+    } else {
         let prefix = packed.prefix[..alike(packed.prefix, member)].to_vec();
-        *buffer = packed.with_prefix(&prefix);
+        *buffer = packed.laid_out(&prefix, Some(member));
     }
-    let prefix = Packed::of(buffer).prefix.len();
-    let rest = Item::of(&member[prefix..]);
-    buffer.reserve(rest.encoded_len());
-    rest.encode(buffer);
-    buffer[..2].copy_from_slice(&(len as u16).to_le_bytes());
-    if len.is_power_of_two() && len >= PREFIX_MEMBERS_MIN {
+    if len.is_power_of_two() && len >= LAYOUT_MEMBERS_MIN {
         let packed = Packed::of(buffer);
-        let common = packed.common_prefix();
-        if common.len() > packed.prefix.len() {
-            *buffer = packed.with_prefix(&common);
+        let better = packed.laid_out(&packed.common_prefix(), None);
+        if better.len() < buffer.len() {
+            *buffer = better;
         }
     }
 }
 
 /// Removes a member; false when it is not there.
 pub(super) fn remove(buffer: &mut Buffer, member: &[u8]) -> bool {
-    let found = Packed::of(buffer).find(member);
-    if let Some((start, end)) = found {
-        cut(buffer, start, end);
-    }
-    found.is_some()
-}
-
-fn cut(buffer: &mut Buffer, start: usize, end: usize) {
-    let len = Packed::of(buffer).len - 1;
-    if len == 0 {
+    let Some((start, end)) = Packed::of(buffer).find(member) else { return false };
+    let Packed { len, alphabet, .. } = Packed::of(buffer);
+    if len == 1 {
         *buffer = Buffer::new();
-        return;
+        return true;
     }
     buffer.splice(start..end, &[]);
-    buffer[..2].copy_from_slice(&(len as u16).to_le_bytes());
+    set_head(buffer, len - 1, alphabet);
     super::give_back(buffer);
+    true
 }
 
 #[cfg(test)]
@@ -295,13 +381,15 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// Members with and without common beginnings, integers among them and made by them.
+    /// Members with and without common beginnings, of few and of all characters, integers among them and made by them.
     fn members() -> impl Strategy<Value = Vec<u8>> {
         prop_oneof![
             3 => (0u32..40).prop_map(|n| format!("user:{n}").into_bytes()),
             3 => (0u32..40).prop_map(|n| format!("user:{n:04}").into_bytes()),
             2 => (120i64..160).prop_map(|n| n.to_string().into_bytes()),
             1 => (-1600i64..-1500).prop_map(|n| n.to_string().into_bytes()),
+            2 => "[0-9a-f]{0,9}".prop_map(String::into_bytes),
+            2 => "[0-9a-zA-Z_-]{5,20}".prop_map(String::into_bytes),
             1 => proptest::collection::vec(any::<u8>(), 0..4),
             1 => (0usize..300).prop_map(|len| vec![b'u'; len]),
         ]
@@ -317,14 +405,26 @@ mod tests {
         all
     }
 
+    fn packed_of(members: impl IntoIterator<Item = String>) -> Buffer {
+        let mut buffer = Buffer::new();
+        for member in members {
+            push(&mut buffer, member.as_bytes());
+        }
+        buffer
+    }
+
     proptest! {
         #[test]
         fn it_keeps_members_in_the_order_in_which_they_came(
-            steps in proptest::collection::vec((0u8..4, members()), 0..120),
+            kinds in proptest::option::of(0usize..8),
+            steps in proptest::collection::vec((0u8..5, members()), 0..120),
         ) {
             let mut buffer = Buffer::new();
             let mut model: Vec<Vec<u8>> = Vec::new();
-            for (kind, member) in steps {
+            // Members of one kind first, so that it has a layout of its own that is then given up.
+            let first = kinds.map_or(0, |kind| kind * 5);
+            let alike = (0..first).map(|n| (4, format!("{:08x}", n * 0x1234_5679).into_bytes()));
+            for (kind, member) in alike.chain(steps) {
                 let at = model.iter().position(|other| *other == member);
                 prop_assert_eq!(Packed::of(&buffer).contains(&member), at.is_some());
                 match (kind, at) {
@@ -351,7 +451,14 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_are_distinct_members_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..40)) {
+        fn any_bytes_are_distinct_members_or_refused(
+            alphabet in 0u8..4,
+            mut bytes in proptest::collection::vec(any::<u8>(), 0..40),
+        ) {
+            if let [len, head, prefix, ..] = &mut bytes[..] {
+                // Lengths that could be.
+                (*len, *head, *prefix) = (*len & 7, alphabet << 6, *prefix & 3);
+            }
             if let Some(packed) = Packed::checked(&bytes) {
                 let all = content(&Buffer::from(&bytes[..]));
                 prop_assert_eq!(all.len(), packed.len());
@@ -362,10 +469,7 @@ mod tests {
 
     #[test]
     fn what_members_begin_with_stands_once() {
-        let mut buffer = Buffer::new();
-        for n in 0..100 {
-            push(&mut buffer, format!("a-rather-long-name:{n}").as_bytes());
-        }
+        let mut buffer = packed_of((0..100).map(|n| format!("a-rather-long-name:{n}")));
         assert_eq!(Packed::of(&buffer).prefix, b"a-rather-long-name:");
         assert_eq!(buffer.len(), HEAD + 19 + 100);
         push(&mut buffer, b"a-b");
@@ -377,11 +481,23 @@ mod tests {
     }
 
     #[test]
+    fn few_different_characters_take_fewer_bits() {
+        let hexadecimal = |n: u64| format!("{:016x}", n.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let mut buffer = packed_of((1..65).map(hexadecimal));
+        assert_eq!(Packed::of(&buffer).alphabet, Alphabet::Hexadecimal);
+        assert_eq!(buffer.len(), HEAD + 64 * 9);
+        push(&mut buffer, b"Some-Words_here");
+        assert_eq!(Packed::of(&buffer).alphabet, Alphabet::Words);
+        push(&mut buffer, b"more than words");
+        assert_eq!(Packed::of(&buffer).alphabet, Alphabet::Bytes);
+        assert_eq!(content(&buffer).len(), 66);
+        let long = packed_of((0..20).map(|n| format!("{n:064x}{n:064x}")));
+        assert_eq!(content(&long)[19], format!("{:064x}{:064x}", 19, 19).into_bytes());
+    }
+
+    #[test]
     fn walking_ends_when_it_is_told_to() {
-        let mut buffer = Buffer::new();
-        for member in ["a", "b", "c"] {
-            push(&mut buffer, member.as_bytes());
-        }
+        let buffer = packed_of(["a", "b", "c"].map(str::to_owned));
         let mut seen = 0;
         assert!(!Packed::of(&buffer).for_each(&mut |_| {
             seen += 1;
