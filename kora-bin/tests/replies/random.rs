@@ -18,7 +18,9 @@ const MISMATCHES_MAX: usize = 20;
 /// Words in capitals that are slots are replaced: K a key, V a value, H a field of a hash, N an integer, F a float, T a future time in
 /// seconds, M one in milliseconds, P a pattern, D a database, S/G/E options of SET, GETEX and EXPIRE, L those of LCS,
 /// C those of COPY, R those of LPOS, I the sides of LINSERT, W the ends of a list; BITAT, ONOFF, BITOP, OVERFLOW and FIELDOP the
-/// arguments of bitmap commands; MEMBER, SCORE, SCOREAT, MEMBERAT, ZADDOPTION, RANGEOPTION and UNIONOPTION those of sorted sets. Every other word stands for itself.
+/// arguments of bitmap commands; MEMBER, SCORE, SCOREAT, MEMBERAT, ZADDOPTION, RANGEOPTION and UNIONOPTION those of sorted sets; XKEY a key
+/// that often holds a stream, XID the id of an entry, XEND the end of a range of them, XAFTER where a reader begins, XGROUP and XNAME its
+/// group and its own name. Every other word stands for itself.
 const TEMPLATES: &[&str] = &[
     "set K V",
     "set K V",
@@ -234,6 +236,53 @@ const TEMPLATES: &[&str] = &[
     "sort K alpha store K",
     "sort K alpha desc limit N N get # get * store K",
     "sort_ro K by nosort",
+    "xadd XKEY XID H V",
+    "xadd XKEY XID H V",
+    "xadd XKEY XID H V H V",
+    "xadd XKEY maxlen N XID H V",
+    "xadd XKEY maxlen ~ N XID H V",
+    "xadd XKEY minid XID XID H V",
+    "xadd XKEY nomkstream XID H V",
+    "xlen XKEY",
+    "xdel XKEY XID XID",
+    "xtrim XKEY maxlen N",
+    "xtrim XKEY maxlen ~ N limit N",
+    "xtrim XKEY minid XID",
+    "xtrim XKEY minid ~ XID",
+    "xrange XKEY XEND XEND",
+    "xrange XKEY - + count N",
+    "xrevrange XKEY XEND XEND",
+    "xrevrange XKEY + XEND count N",
+    "xread streams XKEY XAFTER",
+    "xread count N streams XKEY XKEY XAFTER XAFTER",
+    "xgroup create XKEY XGROUP XAFTER mkstream",
+    "xgroup create XKEY XGROUP XAFTER",
+    "xgroup setid XKEY XGROUP XAFTER",
+    "xgroup destroy XKEY XGROUP",
+    "xgroup delconsumer XKEY XGROUP XNAME",
+    "xreadgroup group XGROUP XNAME streams XKEY >",
+    "xreadgroup group XGROUP XNAME count N streams XKEY >",
+    "xreadgroup group XGROUP XNAME noack streams XKEY >",
+    "xreadgroup group XGROUP XNAME count N streams XKEY XAFTER",
+    "xack XKEY XGROUP XID XID",
+    "xpending XKEY XGROUP",
+    "xpending XKEY XGROUP idle 10000000 XEND XEND N",
+    "xclaim XKEY XGROUP XNAME 0 XID XID",
+    "xclaim XKEY XGROUP XNAME 10000000 XID",
+    "xclaim XKEY XGROUP XNAME 0 XID force justid",
+    "xclaim XKEY XGROUP XNAME 0 XID retrycount N",
+    "xautoclaim XKEY XGROUP XNAME 0 XEND",
+    "xautoclaim XKEY XGROUP XNAME 0 0 count N justid",
+    "xinfo stream XKEY",
+    "del XKEY",
+    "copy XKEY XKEY replace",
+    "rename XKEY XKEY",
+    "type XKEY",
+    "object encoding XKEY",
+    "exists XKEY",
+    "get XKEY",
+    "xadd K XID H V",
+    "xlen K",
 ];
 
 /// Commands whose replies are in the order of hashes, or may be.
@@ -254,11 +303,23 @@ const UNORDERED: &[&str] = &[
     "sort_ro",
 ];
 
+/// Commands with errors that Redis 8 gives in other words than 7.
+const REWORDED: &[&str] = &["xread", "xreadgroup"];
+
 /// Commands that without their last argument answer with a random choice.
 const CHOOSING: &[&str] = &["hrandfield", "spop", "srandmember", "zrandmember"];
 
 const KEYS: &[&str] =
     &["a", "b", "c", "d", "{t}e", "{t}f", "", "a-key-that-is-too-long-to-be-stored-inline-in-any-table"];
+const STREAM_KEYS: &[&str] = &["x", "y", "{t}z", "x", "y", "a"];
+const ENTRY_IDS: &[&str] = &[
+    "1-1", "1-2", "2-0", "3", "3-1", "4-4", "5-5", "5-*", "6-*", "7-*", "8-1", "9", "0", "0-0", "0-1", "-",
+    "+", "$", "(2", "1-", "a", "",
+];
+const ENTRY_ENDS: &[&str] = &["-", "+", "1", "(1-1", "2", "(3", "5-5", "(5-5", "9", "(", "(0", "(+", "a", ""];
+const ENTRIES_BEFORE: &[&str] = &["0", "0", "0", "1", "2-0", "5", "9-9", "$", ">", "-", "a", ""];
+const GROUPS: &[&str] = &["g", "g", "g", "h", ""];
+const NAMES: &[&str] = &["alice", "alice", "bob", ""];
 const FIELDS: &[&str] = &["f", "g", "1", "-7", "", "x\0y"];
 const VALUES: &[&str] = &[
     "",
@@ -481,6 +542,12 @@ impl Random {
             "ZADDOPTION" => ZADD_OPTIONS,
             "RANGEOPTION" => RANGE_OPTIONS,
             "UNIONOPTION" => UNION_OPTIONS,
+            "XKEY" => STREAM_KEYS,
+            "XID" => ENTRY_IDS,
+            "XEND" => ENTRY_ENDS,
+            "XAFTER" => ENTRIES_BEFORE,
+            "XGROUP" => GROUPS,
+            "XNAME" => NAMES,
             "BITAT" => BIT_OFFSETS,
             "ONOFF" => BIT_VALUES,
             "BITOP" => BITOP_OPERATIONS,
@@ -551,6 +618,8 @@ pub fn compare(reference: &mut Party, subject: &mut Party, seed: u64) -> Vec<Str
             };
             let comparison = if UNORDERED.iter().any(|name| command[0].eq_ignore_ascii_case(name)) {
                 Comparison::Sorted
+            } else if REWORDED.iter().any(|name| command[0].eq_ignore_ascii_case(name)) {
+                Comparison::ErrorPrefix
             } else {
                 Comparison::Bytes
             };
@@ -560,7 +629,8 @@ pub fn compare(reference: &mut Party, subject: &mut Party, seed: u64) -> Vec<Str
                 // What touched the same keys, and what moved whole databases.
                 let related = |line: &&String| {
                     let about = |word: &String| {
-                        KEYS.contains(&word.as_str()) && line.contains(&format!("\"{word}\""))
+                        (KEYS.contains(&word.as_str()) || STREAM_KEYS.contains(&word.as_str()))
+                            && line.contains(&format!("\"{word}\""))
                     };
                     command.iter().any(about) || line.contains("\"swapdb\"") || line.contains("\"select\"")
                 };

@@ -111,12 +111,16 @@ impl<'k> Editor<'k, Stream> {
         self.emit_edit(StreamEdit::Seen { group, consumer, at: now, active });
     }
 
-    /// Makes an entry pending with a consumer, whoever had it before.
-    pub fn deliver(&mut self, group: &[u8], consumer: &[u8], id: StreamId, time: UnixMs, count: u64) {
+    /// Makes entries pending with a consumer, whoever had them before, each with the number of its deliveries.
+    pub fn deliver(&mut self, group: &[u8], consumer: &[u8], time: UnixMs, entries: &[(StreamId, u64)]) {
         let Some(found) = self.value_mut().body_mut().group_mut(group) else { return };
         let Some(number) = found.find(consumer) else { return };
-        found.deliver(id, number, time, count);
-        self.emit_edit(StreamEdit::Deliver { group, consumer, id, time, count });
+        for &(id, count) in entries {
+            found.deliver(id, number, time, count);
+        }
+        for &(id, count) in entries {
+            self.emit_edit(StreamEdit::Deliver { group, consumer, id, time, count });
+        }
     }
 
     /// An entry is not pending any more; false when it was not.
@@ -194,7 +198,7 @@ impl<'k> Editor<'k, Stream> {
             }
             StreamEdit::Deliver { group, consumer, id, time, count } => {
                 member(group, consumer, self)?;
-                self.deliver(group, consumer, id, time, count);
+                self.deliver(group, consumer, time, &[(id, count)]);
             }
             StreamEdit::Acknowledge { group, id } => {
                 self.acknowledge(group, id);

@@ -71,9 +71,10 @@ pub(super) fn xclaim(exec: &mut Exec<'_>, reply: &mut dyn Reply) -> Outcome {
     let (name, group, consumer, now) = (exec.argv[1], exec.argv[2], exec.argv[3], exec.now());
     let keys = &mut exec.shard.keys;
     let key = keys.key(name);
-    if keys.look::<Stream>(exec.view, &key)?.is_none_or(|stream| stream.group(group).is_none()) {
-        return Err(answer::no_group(name, group));
-    }
+    let no_group = || answer::no_group(name, group);
+    let mut stream = keys.edit::<Stream>(exec.view, &key)?.ok_or_else(no_group)?;
+    let found = stream.group(group).ok_or_else(no_group)?;
+    let (last, read) = (found.last, found.entries_read);
     let min_idle = parse_i64(exec.argv[4]).ok_or(MIN_IDLE)?;
     // What is no id is where the options begin.
     let words = &exec.argv[5..];
@@ -81,14 +82,8 @@ pub(super) fn xclaim(exec: &mut Exec<'_>, reply: &mut dyn Reply) -> Outcome {
     let options = Options::parse(&words[ids.len()..], now)?;
     let time = options.delivery_time(now);
 
-    let Some(mut stream) = keys.edit::<Stream>(exec.view, &key)? else {
-        return Err(answer::no_group(name, group));
-    };
-    if let Some(found) = stream.group(group) {
-        let (last, read) = (found.last, found.entries_read);
-        if options.last > last {
-            stream.set_group(group, options.last, read);
-        }
+    if options.last > last {
+        stream.set_group(group, options.last, read);
     }
     stream.consumer(group, consumer, now);
     let mut claimed = Vec::new();
@@ -109,7 +104,7 @@ pub(super) fn xclaim(exec: &mut Exec<'_>, reply: &mut dyn Reply) -> Outcome {
             None => continue,
         };
         let count = options.count.unwrap_or(before.wrapping_add(u64::from(!options.just_id)));
-        stream.deliver(group, consumer, id, time, count);
+        stream.deliver(group, consumer, time, &[(id, count)]);
         claimed.push(id);
     }
     stream.seen(group, consumer, now, !claimed.is_empty());
@@ -251,9 +246,7 @@ impl Claiming {
         for &id in &gone {
             stream.acknowledge(group, id);
         }
-        for &(id, count) in &claimed {
-            stream.deliver(group, consumer, id, now, count);
-        }
+        stream.deliver(group, consumer, now, &claimed);
         stream.seen(group, consumer, now, !claimed.is_empty());
         self.claimed += claimed.len();
         self.gone.append(&mut gone);

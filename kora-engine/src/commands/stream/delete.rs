@@ -6,23 +6,18 @@ use crate::args::{is, parse_i64};
 use crate::error::Error;
 use crate::exec::{Exec, Outcome, DONE};
 use crate::reply::Reply;
-use crate::value::stream::{Stream, StreamId};
+use crate::value::stream::Stream;
 
 /// XDEL key id [id ...]
 pub(super) fn xdel(exec: &mut Exec<'_>, reply: &mut dyn Reply) -> Outcome {
     let keys = &mut exec.shard.keys;
     let key = keys.key(exec.argv[1]);
-    if keys.look::<Stream>(exec.view, &key)?.is_none() {
+    let Some(mut stream) = keys.edit::<Stream>(exec.view, &key)? else {
         reply.integer(0);
         return DONE;
-    }
+    };
     let ids = id::all(&exec.argv[2..])?;
-    let mut deleted = 0;
-    if let Some(mut stream) = keys.edit::<Stream>(exec.view, &key)? {
-        for id in ids {
-            deleted += i64::from(stream.delete(id, true));
-        }
-    }
+    let deleted = ids.into_iter().map(|id| i64::from(stream.delete(id, true))).sum();
     reply.integer(deleted);
     DONE
 }
@@ -32,17 +27,13 @@ pub(super) fn xack(exec: &mut Exec<'_>, reply: &mut dyn Reply) -> Outcome {
     let group = exec.argv[2];
     let keys = &mut exec.shard.keys;
     let key = keys.key(exec.argv[1]);
-    if keys.look::<Stream>(exec.view, &key)?.is_none_or(|stream| stream.group(group).is_none()) {
+    let stream = keys.edit::<Stream>(exec.view, &key)?;
+    let Some(mut stream) = stream.filter(|stream| stream.group(group).is_some()) else {
         reply.integer(0);
         return DONE;
-    }
+    };
     let ids = id::all(&exec.argv[3..])?;
-    let mut acknowledged = 0;
-    if let Some(mut stream) = keys.edit::<Stream>(exec.view, &key)? {
-        for id in ids {
-            acknowledged += i64::from(stream.acknowledge(group, id));
-        }
-    }
+    let acknowledged = ids.into_iter().map(|id| i64::from(stream.acknowledge(group, id))).sum();
     reply.integer(acknowledged);
     DONE
 }
@@ -93,16 +84,14 @@ pub(super) fn xdelex(exec: &mut Exec<'_>, reply: &mut dyn Reply) -> Outcome {
     let options = Options::parse(&exec.argv[2..])?;
     let keys = &mut exec.shard.keys;
     let key = keys.key(exec.argv[1]);
-    if keys.look::<Stream>(exec.view, &key)?.is_none() {
+    let Some(mut stream) = keys.edit::<Stream>(exec.view, &key)? else {
         missing(options.ids.len(), reply);
         return DONE;
-    }
+    };
     let ids = id::all(options.ids)?;
-    if let Some(mut stream) = keys.edit::<Stream>(exec.view, &key)? {
-        reply.array(ids.len());
-        for id in ids {
-            reply.integer(options.policy.delete(&mut stream, id, true) as i64);
-        }
+    reply.array(ids.len());
+    for id in ids {
+        reply.integer(options.policy.delete(&mut stream, id, true) as i64);
     }
     DONE
 }
@@ -113,25 +102,24 @@ pub(super) fn xackdel(exec: &mut Exec<'_>, reply: &mut dyn Reply) -> Outcome {
     let options = Options::parse(&exec.argv[3..])?;
     let keys = &mut exec.shard.keys;
     let key = keys.key(exec.argv[1]);
-    if keys.look::<Stream>(exec.view, &key)?.is_none_or(|stream| stream.group(group).is_none()) {
+    let stream = keys.edit::<Stream>(exec.view, &key)?;
+    let Some(mut stream) = stream.filter(|stream| stream.group(group).is_some()) else {
         missing(options.ids.len(), reply);
         return DONE;
-    }
-    let ids: Vec<StreamId> = id::all(options.ids)?;
-    if let Some(mut stream) = keys.edit::<Stream>(exec.view, &key)? {
-        reply.array(ids.len());
-        for id in ids {
-            let result = if !stream.acknowledge(group, id) {
-                Deletion::Missing
-            } else {
-                match options.policy.delete(&mut stream, id, true) {
-                    Deletion::Referenced => Deletion::Referenced,
-                    // Acknowledged, and in the stream it is not: that it has been gone for long makes no difference.
-                    Deletion::Done | Deletion::Missing => Deletion::Done,
-                }
-            };
-            reply.integer(result as i64);
-        }
+    };
+    let ids = id::all(options.ids)?;
+    reply.array(ids.len());
+    for id in ids {
+        let result = if !stream.acknowledge(group, id) {
+            Deletion::Missing
+        } else {
+            match options.policy.delete(&mut stream, id, true) {
+                Deletion::Referenced => Deletion::Referenced,
+                // Acknowledged, and in the stream it is not: that it has been gone for long makes no difference.
+                Deletion::Done | Deletion::Missing => Deletion::Done,
+            }
+        };
+        reply.integer(result as i64);
     }
     DONE
 }

@@ -356,9 +356,8 @@ pub(super) fn deliver_new(
     }
     stream.set_group(reader.group, last, read);
     if !no_ack {
-        for &id in ids {
-            stream.deliver(reader.group, reader.consumer, id, now, 1);
-        }
+        let first_time: Vec<_> = ids.iter().map(|&id| (id, 1)).collect();
+        stream.deliver(reader.group, reader.consumer, now, &first_time);
     }
 }
 
@@ -384,8 +383,7 @@ pub(super) fn deliver_again(
     now: u64,
 ) {
     let mut entries = stream.seeker();
-    let there: Vec<_> = pending.iter().filter(|&&(id, _)| entries.seek(id).is_some()).collect();
-    for &(id, count) in there {
-        stream.deliver(reader.group, reader.consumer, id, now, count.wrapping_add(1));
-    }
+    let there = pending.iter().filter(|&&(id, _)| entries.seek(id).is_some());
+    let again: Vec<_> = there.map(|&(id, count)| (id, count.wrapping_add(1))).collect();
+    stream.deliver(reader.group, reader.consumer, now, &again);
 }
