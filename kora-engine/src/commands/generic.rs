@@ -1,5 +1,6 @@
 //! Commands on keys of any type: removing, asking, renaming, copying, moving, and emptying databases.
 
+use super::copying;
 use crate::args;
 use crate::command::{Categories, CommandSpec, Coordinated, Flags, Group, KeyFlags, KeySpec, Merge, Run};
 use crate::command::{ServerCommand, Spread, ROW};
@@ -291,15 +292,16 @@ fn copy(exec: &mut Exec<'_>, reply: &mut dyn Reply) -> Outcome {
     let keys = &mut exec.shard.keys;
     let (from, to) = (keys.key(exec.argv[1]), keys.key(exec.argv[2]));
     let target = exec.view.in_db(options.db);
-    let copied = if keys.get(exec.view, &from).is_none() || (!options.replace && keys.exists(target, &to)) {
-        false
-    } else if let Some(entry) = keys.copy_of(exec.view, &from) {
-        keys.put(target, &to, entry);
-        true
-    } else {
-        false
-    };
-    reply.integer(copied as i64);
+    if keys.get(exec.view, &from).is_none() || (!options.replace && keys.exists(target, &to)) {
+        reply.integer(0);
+        return DONE;
+    }
+    if let Some(later) = copying::later(exec.shard, exec.view, exec.argv, options) {
+        return Ok(later);
+    }
+    let keys = &mut exec.shard.keys;
+    let copied = keys.copy_of(exec.view, &from).map(|entry| keys.put(target, &to, entry));
+    reply.integer(copied.is_some() as i64);
     DONE
 }
 

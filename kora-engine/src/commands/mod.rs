@@ -6,6 +6,7 @@ pub(crate) mod bitmap;
 mod cluster;
 pub(crate) mod collection_scan;
 mod connection;
+mod copying;
 mod expire;
 pub(crate) mod generic;
 mod geo;

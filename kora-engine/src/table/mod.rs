@@ -634,10 +634,10 @@ impl Table {
     }
 }
 
-impl Clone for Table {
-    /// The same keys with values, expiries and access clocks; large strings are shared.
-    fn clone(&self) -> Table {
-        let mut clone = Table {
+impl Table {
+    /// An empty table whose hashes are those of this one.
+    pub(crate) fn empty_like(&self) -> Table {
+        Table {
             directory: Directory::new(self.directory.top_words()),
             hasher: self.hasher.clone(),
             len: 0,
@@ -648,17 +648,35 @@ impl Clone for Table {
             sweep_position: None,
             volatile: None,
             inside: inside::Bounds::NONE,
-        };
-        let mut cursor = 0;
-        loop {
-            cursor = self.scan(cursor, TOP_WORDS, &mut |entry| {
-                let hash = clone.hash(entry.key());
-                clone.insert_owned(hash, entry.key(), entry.to_owned());
-            });
-            if cursor == 0 {
-                return clone;
-            }
         }
+    }
+
+    /// Copies about `count` keys more into a table with the same hashes, from a cursor on (0 at first), which moves on; true
+    /// at the end. Large strings are shared.
+    pub(crate) fn copy_some(&self, copy: &mut Table, cursor: &mut u64, count: usize) -> bool {
+        *cursor = self.scan(*cursor, count, &mut |entry| {
+            let (key, hash) = (entry.key(), copy.hash(entry.key()));
+            let value = match entry.value() {
+                ValueRef::Int(int) => NewValue::Int(int),
+                ValueRef::Bytes(bytes) => NewValue::Bytes(bytes),
+                ValueRef::Shared(bytes) => NewValue::Shared(bytes.clone()),
+                ValueRef::Object(_) => {
+                    copy.insert_owned(hash, key, entry.to_owned());
+                    return;
+                }
+            };
+            copy.insert(hash, key, value, entry.expire_at(), entry.access());
+        });
+        *cursor == 0
+    }
+}
+
+impl Clone for Table {
+    /// The same keys with values, expiries and access clocks; large strings are shared.
+    fn clone(&self) -> Table {
+        let (mut clone, mut cursor) = (self.empty_like(), 0);
+        while !self.copy_some(&mut clone, &mut cursor, TOP_WORDS) {}
+        clone
     }
 }
 

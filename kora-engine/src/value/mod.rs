@@ -92,6 +92,15 @@ pub trait Collection: forms::InWord + Clone + Send + 'static {
         None
     }
 
+    /// Copies about this many elements more into `copy`, from `position` on, which is 0 at first and moves on; true when the copy
+    /// is complete. A collection that is not large is copied at once. When this one changes between two calls, what was in it from the
+    /// first to the last is in the copy, with the exception of lists, which must not change.
+    fn copy_some(&self, copy: &mut Self, position: &mut u64, elements: usize) -> bool {
+        let _ = (position, elements);
+        *copy = self.clone();
+        true
+    }
+
     /// Frees about this many elements; true when nothing is left to free. It is not used otherwise from the first call on.
     fn free_some(&mut self, elements: usize) -> bool;
 

@@ -86,6 +86,30 @@ impl Object {
         }
     }
 
+    /// Copies about this many elements more into `copy`, from `position` on; see [`Collection::copy_some`]. True when the copy is
+    /// complete; none when this is of another type than the copy.
+    pub(crate) fn copy_some(&self, copy: &mut Object, position: &mut u64, elements: usize) -> Option<bool> {
+        match (self, copy) {
+            (Object::List(from), Object::List(to)) => Some(from.copy_some(to, position, elements)),
+            (Object::Set(from), Object::Set(to)) => Some(from.copy_some(to, position, elements)),
+            (Object::Zset(from), Object::Zset(to)) => Some(from.copy_some(to, position, elements)),
+            (Object::Hash(from), Object::Hash(to)) => Some(from.copy_some(to, position, elements)),
+            (Object::Stream(from), Object::Stream(to)) => Some(from.copy_some(to, position, elements)),
+            _ => None,
+        }
+    }
+
+    /// An empty one of the same type.
+    pub(crate) fn empty_like(&self) -> Object {
+        match self {
+            Object::List(_) => List::new(0).into_object(),
+            Object::Set(_) => Set::new(0).into_object(),
+            Object::Zset(_) => Zset::new(0).into_object(),
+            Object::Hash(_) => Hash::new(0).into_object(),
+            Object::Stream(_) => Stream::new(0).into_object(),
+        }
+    }
+
     /// Frees about this many elements; true when nothing is left.
     pub(crate) fn free_some(&mut self, elements: usize) -> bool {
         each!(self, collection => collection.free_some(elements))

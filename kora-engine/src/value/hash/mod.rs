@@ -396,6 +396,20 @@ impl Collection for Hash {
         }
     }
 
+    fn copy_some(&self, copy: &mut Hash, position: &mut u64, elements: usize) -> bool {
+        let Hash::Table(table) = self else {
+            *copy = self.clone();
+            return true;
+        };
+        if *position == 0 {
+            *copy = Hash::Table(Box::new(table.empty_like()));
+        }
+        match copy {
+            Hash::Table(copy) => table.copy_some(copy, position, elements),
+            _ => unreachable!("it was made a table by the first call"),
+        }
+    }
+
     fn free_some(&mut self, elements: usize) -> bool {
         match self {
             Hash::Packed(buffer) | Hash::Expiring(buffer) => {

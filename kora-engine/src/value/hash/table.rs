@@ -96,23 +96,22 @@ impl FieldTable {
     }
 }
 
+impl FieldTable {
+    /// Copies about so many fields more into another table, from a position on (0 at first), which moves on; true at the end.
+    pub(super) fn copy_some(&self, copy: &mut FieldTable, position: &mut u64, fields: usize) -> bool {
+        self.table.copy_some(&mut copy.table, position, fields)
+    }
+
+    /// An empty one of the same hashes.
+    pub(super) fn empty_like(&self) -> FieldTable {
+        FieldTable::new(self.seed)
+    }
+}
+
 impl Clone for FieldTable {
     fn clone(&self) -> FieldTable {
-        let mut copy = FieldTable::new(self.seed);
-        let mut position = 0;
-        loop {
-            position = self.table.scan(position, usize::MAX, &mut |entry| {
-                let value = match entry.value() {
-                    ValueRef::Int(int) => NewValue::Int(int),
-                    ValueRef::Bytes(bytes) => NewValue::Bytes(bytes),
-                    ValueRef::Shared(bytes) => NewValue::Shared(bytes.clone()),
-                    ValueRef::Object(_) => unreachable!("fields hold strings"),
-                };
-                copy.table.insert(copy.table.hash(entry.key()), entry.key(), value, entry.expire_at(), 0);
-            });
-            if position == 0 {
-                return copy;
-            }
-        }
+        let (mut copy, mut position) = (self.empty_like(), 0);
+        while !self.copy_some(&mut copy, &mut position, usize::MAX) {}
+        copy
     }
 }

@@ -386,6 +386,21 @@ impl Collection for List {
         }
     }
 
+    fn copy_some(&self, copy: &mut List, position: &mut u64, elements: usize) -> bool {
+        let List::Blocks(blocks) = self else {
+            *copy = self.clone();
+            return true;
+        };
+        if *position == 0 {
+            *copy =
+                List::Blocks(Box::new(Blocks { sequence: Sequence::default(), shape: blocks.shape.clone() }));
+        }
+        match copy {
+            List::Blocks(copy) => blocks.sequence.copy_some(&mut copy.sequence, position, elements),
+            List::Packed(_) => unreachable!("it was made blocks by the first call"),
+        }
+    }
+
     fn free_some(&mut self, elements: usize) -> bool {
         match self {
             List::Packed(block) => {

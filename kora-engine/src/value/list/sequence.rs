@@ -149,6 +149,20 @@ impl Sequence {
         self.blocks.insert(at, Shareable::Own(block));
     }
 
+    /// Copies the blocks of about so many elements more, from the block at `position` on, which moves on; true at the end.
+    pub(crate) fn copy_some(&self, copy: &mut Sequence, position: &mut u64, elements: usize) -> bool {
+        let mut copied = 0;
+        while let Some(block) = self.blocks.get(*position as usize) {
+            if copied >= elements {
+                return false;
+            }
+            copied += block.get().len();
+            copy.insert_block(copy.blocks.len(), block.get().clone());
+            *position += 1;
+        }
+        true
+    }
+
     fn remove_block(&mut self, at: usize) {
         self.len -= self.counts.remove(at).expect("a count for every block") as usize;
         self.blocks.remove(at);

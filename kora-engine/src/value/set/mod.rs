@@ -477,6 +477,20 @@ impl Collection for Set {
         }
     }
 
+    fn copy_some(&self, copy: &mut Set, position: &mut u64, elements: usize) -> bool {
+        let Set::Table(table) = self else {
+            *copy = self.clone();
+            return true;
+        };
+        if *position == 0 {
+            *copy = Set::Table(Box::new(table.empty_like()));
+        }
+        match copy {
+            Set::Table(copy) => table.copy_some(copy, position, elements),
+            _ => unreachable!("it was made a table by the first call"),
+        }
+    }
+
     fn free_some(&mut self, elements: usize) -> bool {
         match self {
             Set::Ints(buffer) | Set::Packed(buffer) => *buffer = Buffer::new(),

@@ -74,6 +74,22 @@ impl Directory {
         self.tail.as_ref().is_none_or(|tail| tail.is_full(bytes, limits))
     }
 
+    /// Copies the blocks of about so many entries more: those behind the last one of the copy. True when all are there.
+    pub(super) fn copy_some(&self, copy: &mut Directory, entries: usize) -> bool {
+        let behind =
+            copy.finished.last_key_value().map_or(Bound::Unbounded, |(&key, _)| Bound::Excluded(key));
+        let mut copied = 0;
+        for (&first, block) in self.finished.range((behind, Bound::Unbounded)) {
+            if copied >= entries {
+                return false;
+            }
+            copied += block.live() as usize + 1;
+            copy.finished.insert(first, block.clone());
+        }
+        copy.tail = self.tail.clone();
+        true
+    }
+
     /// The first id of the last block.
     pub(super) fn last_key(&self) -> Option<StreamId> {
         self.tail.as_ref().map(|tail| tail.first)

@@ -197,6 +197,30 @@ impl Collection for Stream {
         size_of::<Body>() + self.blocks.memory() + groups
     }
 
+    fn copy_some(&self, copy: &mut Stream, position: &mut u64, elements: usize) -> bool {
+        let (Stream::Body(body), Stream::Body(copy)) = (self, copy);
+        if *position == 0 {
+            **copy = Body::default();
+            *position = 1;
+        }
+        if !body.blocks.copy_some(&mut copy.blocks, elements) {
+            return false;
+        }
+        // All but the blocks, as it is at the end.
+        let blocks = std::mem::take(&mut copy.blocks);
+        **copy = Body {
+            len: body.len,
+            first: body.first,
+            last: body.last,
+            max_deleted: body.max_deleted,
+            added: body.added,
+            blocks,
+            front: body.front,
+            groups: body.groups.clone(),
+        };
+        true
+    }
+
     fn free_some(&mut self, elements: usize) -> bool {
         self.body_mut().free_some(elements)
     }

@@ -185,13 +185,36 @@ impl Large {
     }
 }
 
+impl Large {
+    /// An empty one of the same hashes.
+    pub(super) fn empty_like(&self) -> Large {
+        Large::new(self.seed)
+    }
+
+    /// Copies about so many members more: those behind the last one of the copy. True at the end.
+    pub(super) fn copy_some(&self, copy: &mut Large, members: usize) -> bool {
+        let done = copy.ascending(copy.len().saturating_sub(1)).next().map_or(0, |(member, score)| {
+            let rank = self.rank_of_place(score, member);
+            // It may be gone by now.
+            let is_there = self.ascending(rank).next().is_some_and(|(next, _)| next == member);
+            rank + usize::from(is_there)
+        });
+        let end = self.len().min(done.saturating_add(members));
+        for (member, score) in self.ascending(done).take(end - done) {
+            // One that has moved up meanwhile is there already, with its former score.
+            if !copy.push(member, score) {
+                copy.update(member, |_| Some(score));
+            }
+        }
+        end == self.len()
+    }
+}
+
 impl Clone for Large {
     fn clone(&self) -> Large {
-        let mut copy = Large::new(self.seed);
-        for (member, score) in self.ascending(0) {
-            let pushed = copy.push(member, score);
-            debug_assert!(pushed, "members come in order, each once");
-        }
+        let mut copy = self.empty_like();
+        let complete = self.copy_some(&mut copy, usize::MAX);
+        debug_assert!(complete && copy.len() == self.len(), "members come in order, each once");
         copy
     }
 }

@@ -376,6 +376,21 @@ impl Collection for Zset {
         }
     }
 
+    fn copy_some(&self, copy: &mut Zset, position: &mut u64, elements: usize) -> bool {
+        let Zset::Large(large) = self else {
+            *copy = self.clone();
+            return true;
+        };
+        if *position == 0 {
+            *copy = Zset::Large(Box::new(large.empty_like()));
+            *position = 1;
+        }
+        match copy {
+            Zset::Large(copy) => large.copy_some(copy, elements),
+            _ => unreachable!("it was made large by the first call"),
+        }
+    }
+
     fn free_some(&mut self, elements: usize) -> bool {
         match self {
             Zset::Packed(buffer) => {
