@@ -14,11 +14,16 @@
 //! means something. Whoever wants the sum has each long-lived thread publish its own ([`thread_bytes`]); what threads leave behind that end or
 //! never publish is missing in it (here: the main thread, which allocates the configuration and then waits).
 //!
+//! **Large blocks** are mappings of their own ([`region`]): zero without being touched, grown without a copy, given back in parts.
+//!
 //! The figure is what the program holds, rounded up to size classes. What mimalloc holds beside it (free blocks in pages, free pages that are not
 //! given back yet) is in the resident set size only.
 
+mod region;
 #[cfg(test)]
 mod tests;
+
+pub use region::release_some;
 
 use std::alloc::{GlobalAlloc, Layout};
 use std::cell::Cell;
@@ -65,6 +70,51 @@ fn count(bytes: isize) {
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Allocator;
 
+/// Whether a block is a mapping of its own. Its layout alone decides.
+#[inline(always)]
+fn is_region(layout: &Layout) -> bool {
+    layout.size() >= region::MIN && layout.align() <= region::ALIGN_MAX
+}
+
+#[cold]
+#[inline(never)]
+fn map(size: usize) -> *mut u8 {
+    let block = region::map(size);
+    if !block.is_null() {
+        count(region::rounded(size) as isize);
+    }
+    block
+}
+
+/// # Safety
+/// `block` is a mapping of this size and is not used again.
+#[cold]
+#[inline(never)]
+unsafe fn unmap(block: *mut u8, size: usize) {
+    // SAFETY: by the caller.
+    unsafe { region::unmap(block, size) };
+    count(-(region::rounded(size) as isize));
+}
+
+/// Resizing of a block that is a mapping, or is to be one.
+///
+/// # Safety
+/// As for `realloc`.
+#[cold]
+#[inline(never)]
+unsafe fn resize_region(block: *mut u8, old: Layout, new: Layout) -> *mut u8 {
+    if !(is_region(&old) && is_region(&new)) {
+        // SAFETY: by the caller.
+        return unsafe { move_to(block, old, new) };
+    }
+    // SAFETY: by the caller.
+    let moved = unsafe { region::resize(block, old.size(), new.size()) };
+    if !moved.is_null() {
+        count(region::rounded(new.size()) as isize - region::rounded(old.size()) as isize);
+    }
+    moved
+}
+
 #[inline(always)]
 fn is_natural(layout: &Layout) -> bool {
     layout.align() <= NATURAL_ALIGN && layout.align() <= layout.size()
@@ -75,6 +125,9 @@ fn is_natural(layout: &Layout) -> bool {
 unsafe impl GlobalAlloc for Allocator {
     #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        if is_region(&layout) {
+            return map(layout.size());
+        }
         let mut usable = 0;
         // SAFETY: a valid place for the result, which is written when there is a block; the alignment is a power of two.
         let block = unsafe {
@@ -90,6 +143,9 @@ unsafe impl GlobalAlloc for Allocator {
 
     #[inline]
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        if is_region(&layout) {
+            return map(layout.size());
+        }
         let mut usable = 0;
         // SAFETY: as in `alloc`.
         let block = unsafe {
@@ -104,7 +160,11 @@ unsafe impl GlobalAlloc for Allocator {
     }
 
     #[inline]
-    unsafe fn dealloc(&self, ptr: *mut u8, _: Layout) {
+    unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
+        if is_region(&layout) {
+            // SAFETY: by the caller, a block of this layout, which is a mapping.
+            return unsafe { unmap(ptr, layout.size()) };
+        }
         let mut usable = 0;
         // SAFETY: the caller gives back a block of this allocator.
         unsafe { mi_ufree(ptr.cast(), &mut usable) };
@@ -113,6 +173,12 @@ unsafe impl GlobalAlloc for Allocator {
 
     #[inline]
     unsafe fn realloc(&self, ptr: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+        if layout.size().max(new_size) >= region::MIN {
+            // SAFETY: by the caller; the size does not overflow when rounded up to the alignment.
+            return unsafe {
+                resize_region(ptr, layout, Layout::from_size_align_unchecked(new_size, layout.align()))
+            };
+        }
         if layout.align() > NATURAL_ALIGN || layout.align() > new_size {
             // SAFETY: the caller promises that the size does not overflow when rounded up to the alignment.
             return unsafe {
@@ -129,7 +195,7 @@ unsafe impl GlobalAlloc for Allocator {
     }
 }
 
-/// Resizing of blocks that are aligned more widely than mimalloc does by itself.
+/// Resizing of blocks that are aligned more widely than mimalloc does by itself, or that become mappings or cease to be.
 #[cold]
 unsafe fn move_to(ptr: *mut u8, old: Layout, new: Layout) -> *mut u8 {
     // SAFETY: by the caller of `realloc`: `ptr` is a block of this allocator and of the old layout; the new block is another one.
@@ -169,7 +235,9 @@ pub fn committed() -> Committed {
             &mut faults,
         );
     }
-    Committed { now: now as u64, peak: peak as u64 }
+    let mapped = region::mapped();
+    // Of the two peaks it is not known whether they were at the same time.
+    Committed { now: (now + mapped) as u64, peak: peak.max(now + mapped) as u64 }
 }
 
 /// Gives free memory of the calling thread back to the system, pages that were freed a moment ago included when `at_once`.
@@ -201,6 +269,11 @@ pub fn set_prompt_purge(prompt: bool) {
 /// `block` is a live block of this allocator that the calling thread has allocated.
 #[inline]
 pub unsafe fn is_in_sparse_page(block: *const u8, percent: u8) -> bool {
+    // A mapping begins with a page; mimalloc knows nothing of it.
+    // SAFETY: only the address is looked at.
+    if block.addr().is_multiple_of(region::ALIGN_MAX) && !unsafe { mi::mi_is_in_heap_region(block.cast()) } {
+        return false;
+    }
     // SAFETY: by the caller; no heap given means that of the block.
     unsafe {
         mi::mi_unsafe_heap_page_is_under_utilized(

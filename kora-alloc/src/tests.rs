@@ -113,3 +113,65 @@ fn a_page_that_is_nearly_empty_is_sparse_and_a_full_one_is_not() {
     }
     purge(true);
 }
+
+#[test]
+fn large_blocks_grow_and_shrink_and_keep_their_bytes() {
+    let sizes = [1 << 20, 3 << 20, 5 << 20, 64 << 20, 64 << 20 | 4096, 6 << 20, 4 << 20, 1 << 20];
+    let mut layout = Layout::from_size_align(sizes[0], 8).expect("a valid layout");
+    let mut held = 0;
+    // SAFETY: layouts with a size; the block is used within its size and freed once.
+    unsafe {
+        let mut block = std::ptr::null_mut();
+        held += counted(|| block = Allocator.alloc(layout));
+        for (at, size) in sizes.into_iter().enumerate().skip(1) {
+            block.write(at as u8);
+            block.add(layout.size().min(size) - 1).write(0x55);
+            let kept = layout.size().min(size) - 1;
+            held += counted(|| block = Allocator.realloc(block, layout, size));
+            layout = Layout::from_size_align(size, 8).expect("a valid layout");
+            assert_eq!((block.read(), block.add(kept).read()), (at as u8, 0x55));
+            assert!(held >= size as isize, "{held} for {size}");
+        }
+        held += counted(|| Allocator.dealloc(block, layout));
+    }
+    assert_eq!(held, 0);
+}
+
+#[test]
+fn large_blocks_go_back_in_parts_where_a_thread_asks_for_it() {
+    let layout = Layout::from_size_align(40 << 20, 16).expect("a valid layout");
+    std::thread::spawn(move || {
+        // SAFETY: a layout with a size; each block is freed once.
+        unsafe {
+            assert!(!release_some());
+            let blocks = [Allocator.alloc_zeroed(layout), Allocator.alloc(layout)];
+            for block in blocks {
+                assert_eq!(block.add(layout.size() - 1).read(), 0);
+                block.write_bytes(1, layout.size());
+            }
+            assert!(thread_bytes() >= 80 << 20);
+            for block in blocks {
+                Allocator.dealloc(block, layout);
+            }
+            assert!(thread_bytes() < 1 << 20, "what is freed is not counted");
+        }
+        let mut parts = 1;
+        while release_some() {
+            parts += 1;
+        }
+        assert_eq!(parts, 20, "parts of 4 MiB");
+    })
+    .join()
+    .expect("no panic");
+}
+
+#[test]
+fn a_mapping_is_in_no_sparse_page() {
+    let layout = Layout::from_size_align(8 << 20, 8).expect("a valid layout");
+    // SAFETY: a layout with a size; the block is freed once.
+    unsafe {
+        let block = Allocator.alloc(layout);
+        assert!(!is_in_sparse_page(block, 100));
+        Allocator.dealloc(block, layout);
+    }
+}

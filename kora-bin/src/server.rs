@@ -165,6 +165,10 @@ impl Host for Program {
         kora_alloc::thread_bytes()
     }
 
+    fn release_memory(&self) -> bool {
+        kora_alloc::release_some()
+    }
+
     fn set_prompt_purge(&self, prompt: bool) {
         kora_alloc::set_prompt_purge(prompt);
     }

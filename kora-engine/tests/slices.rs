@@ -289,3 +289,84 @@ fn large_sorted_sets_are_written_in_slices() {
         "GEOSEARCHSTORE stored places FROMLONLAT 30 30 BYRADIUS 20000 km",
     ]);
 }
+
+#[test]
+fn long_replies_come_in_slices() {
+    none_is_long(&[
+        "SMEMBERS set",
+        "HGETALL hash",
+        "HKEYS hash",
+        "HVALS hash",
+        "LRANGE list 0 -1",
+        "ZRANGE zset 0 -1",
+        "ZRANGE zset 0 -1 WITHSCORES",
+        "ZRANGE zset -inf +inf BYSCORE",
+        "ZRANGEBYSCORE zset -inf +inf",
+        "ZREVRANGE zset 0 -1",
+        "XRANGE stream - +",
+        "XREVRANGE stream + -",
+        "XREAD STREAMS stream 0",
+        "ZRANDMEMBER zset 50000",
+        "ZRANDMEMBER zset -50000",
+        "SORT list ALPHA",
+        "SORT numbers",
+        "SORT set ALPHA",
+        "ZSCAN zset 0 COUNT 100000",
+        "SRANDMEMBER set 50000",
+        "SRANDMEMBER set -50000",
+        "HRANDFIELD hash 50000 WITHVALUES",
+        "HRANDFIELD hash -50000",
+        "SUNION set other",
+        "SINTER set other",
+        "SDIFF set other",
+        "HSCAN hash 0 COUNT 100000",
+        "SSCAN set 0 COUNT 100000",
+    ]);
+}
+
+#[test]
+fn many_keys_are_listed_in_slices() {
+    let mut shard = shard(&[]);
+    for i in 0..LARGE {
+        run(&mut shard, &format!("SET key:{i} value"));
+    }
+    for line in ["KEYS *", "KEYS *x*", "SCAN 0 COUNT 1000000"] {
+        let parts = parts(&mut shard, NOW, line);
+        assert!(parts.longest <= WORK_MAX, "{line}: {parts:?}");
+    }
+}
+
+#[test]
+fn large_results_are_stored_in_slices() {
+    none_is_long(&[
+        "SUNIONSTORE out set other",
+        "SINTERSTORE out set other",
+        "SDIFFSTORE out set other",
+        "SINTERCARD 2 set other",
+        "SORT list ALPHA STORE out",
+        "SORT numbers STORE out",
+        "COPY stream out",
+        "COPY set out",
+        "COPY hash out",
+        "COPY zset out",
+        "COPY list out",
+    ]);
+}
+
+#[test]
+fn many_elements_go_in_slices() {
+    none_is_long(&[
+        "ZPOPMIN zset 50000",
+        "ZPOPMAX zset 50000",
+        "ZREMRANGEBYRANK zset 1 -2",
+        "ZREMRANGEBYSCORE zset (0 +inf",
+        "ZMPOP 1 zset MIN COUNT 50000",
+        "XTRIM stream MAXLEN 10",
+        "SPOP set 50000",
+        "LTRIM list 30000 30010",
+        "LPOP list 50000",
+        "RPOP list 50000",
+        "LREM list 0 element:5",
+        "LMPOP 1 list LEFT COUNT 50000",
+    ]);
+}

@@ -1330,9 +1330,11 @@ impl Executor {
     // ---- periodic work -----------------------------------------------------------------------------------
 
     fn tick(&mut self) {
+        let more_memory = self.process.options.host.release_memory();
         if self.background_due || self.shard.has_garbage() {
             self.background_due = self.shard.background(self.now, BACKGROUND_SEGMENTS);
         }
+        self.background_due |= more_memory;
         if self.now < self.next_tick_ms {
             return;
         }

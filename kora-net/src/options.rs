@@ -26,6 +26,9 @@ pub trait Host: Send + Sync {
     fn allocated_by_thread(&self) -> isize;
     /// Gives free memory of the calling thread back to the system: all of it when `at_once`, else what has been free for a while.
     fn purge_memory(&self, at_once: bool);
+    /// Gives back a part of the large blocks that the calling thread has freed; whether more waits. Only where this is called do they go back
+    /// in parts.
+    fn release_memory(&self) -> bool;
     /// Whether memory that becomes free is to go back to the system at once, at some cost, or after a while when it was not used again.
     fn set_prompt_purge(&self, prompt: bool);
     /// Whether a block of the calling thread lies in a page of the allocator of which at most `percent` per cent are in use, so that moving it

@@ -46,6 +46,9 @@ const TABLES: &[Fill] = &[
 /// 512 MB of ones.
 const STRING: &[Fill] = &[once("SETBIT {big}zeros 4294967295 1"), once("BITOP NOT {big} {big}zeros")];
 
+/// 250 MB of ones.
+const GROWING: &[Fill] = &[once("SETBIT {big}zeros 2000000000 1"), once("BITOP NOT {big} {big}zeros")];
+
 pub(super) const CASES: &[Case] = &[
     // memory that is given back
     case("del-set", SET, "DEL big"),
@@ -122,6 +125,7 @@ pub(super) const CASES: &[Case] = &[
     case("zcount", ZSET, "ZCOUNT big -inf +inf"),
     case("hscan-all", HASH, "HSCAN big 0 COUNT 1000000"),
     case("scan-all", KEYS, "SCAN 0 COUNT 1000000"),
+    case("setbit-far", &[], "SETBIT {big} 4294967295 1"),
     case("setbit", STRING, "SETBIT {big} 4294967294 0"),
-    case("append", STRING, "APPEND {big}zeros x"),
+    case("append", GROWING, "APPEND {big} x"),
 ];

@@ -1,24 +1,26 @@
 //! KEYS and SCAN: walks over a database in the order of the hashes of its keys.
 //!
-//! Both visit a bounded number of keys per turn of the executor and go on as a [`Continuation`] when that was not
-//! enough, collecting names; so KEYS on a hundred million keys, or SCAN with a COUNT of a million, holds
-//! nobody up. What both promise: a key that is there from the first turn to the last is found, a key that comes or
+//! Both visit a bounded number of keys per turn of the executor and go on later when that was not enough, collecting names
+//! ([`super::long_reply`]); so KEYS on a hundred million keys, or SCAN with a COUNT of a million, holds nobody up. What both promise: a key that is there from the first turn to the last is found, a key that comes or
 //! goes meanwhile may be.
 //!
 //! A SCAN cursor is `shard << 48 | position`: the shards are walked one after the other. When one is through, the
 //! next cursor is the start of the next shard, and 0 after the last.
 
+use super::long_reply::{self, Elements, Gather, FIRST_ELEMENTS};
 use crate::args;
 use crate::change::UnixMs;
 use crate::command::{Categories, CommandSpec, Flags, Group, Merge, Run, ROW};
 use crate::error::Error;
-use crate::exec::{Continuation, Exec, Flow, Outcome, DONE};
+use crate::exec::{Exec, Outcome, DONE};
 use crate::glob::Glob;
-use crate::keyspace::{Keyspace, View};
-use crate::limits::{CURSOR_POSITION_BITS, SEGMENT_KEYS, WALK_FIRST_KEYS};
+use crate::keyspace::View;
+use crate::limits::CURSOR_POSITION_BITS;
 use crate::reply::Reply;
 use crate::shard::{Shard, ShardId};
+use crate::value::item::Item;
 use crate::value::Type;
+use std::collections::VecDeque;
 
 pub(crate) const ROWS: &[CommandSpec] = &[
     CommandSpec {
@@ -88,7 +90,7 @@ fn keys(exec: &mut Exec<'_>, reply: &mut dyn Reply) -> Outcome {
         }
         return DONE;
     }
-    start(exec, reply, Walk::new(exec.view.db, Some(glob), None, 0, usize::MAX, Answer::Keys))
+    long_reply::answer(Walk::new(exec.view.db, Some(glob), None, 0, usize::MAX, Answer::Keys), exec, reply)
 }
 
 fn scan(exec: &mut Exec<'_>, reply: &mut dyn Reply) -> Outcome {
@@ -112,20 +114,14 @@ fn scan(exec: &mut Exec<'_>, reply: &mut dyn Reply) -> Outcome {
     let shard = exec.shard.id;
     if cursor >> CURSOR_POSITION_BITS != shard.index as u64 {
         // Nobody gave this cursor: as in Redis, what it finds is not said, but it ends.
-        write_page(reply, 0, &Names::default());
+        reply.array(2);
+        reply.bulk(b"0");
+        reply.array(0);
         return DONE;
     }
     let position = cursor & ((1 << CURSOR_POSITION_BITS) - 1);
-    start(exec, reply, Walk::new(exec.view.db, glob, of_type, position, count, Answer::Page { shard }))
-}
-
-/// Does the first turn of a walk; most are done by then.
-fn start(exec: &mut Exec<'_>, reply: &mut dyn Reply, mut walk: Walk) -> Outcome {
-    if walk.advance(&exec.shard.keys, exec.now(), WALK_FIRST_KEYS) {
-        walk.answer(reply);
-        return DONE;
-    }
-    Ok(Flow::Later(Box::new(walk)))
+    let walk = Walk::new(exec.view.db, glob, of_type, position, count, Answer::Page { shard });
+    long_reply::answer(walk, exec, reply)
 }
 
 /// What the reply of a walk looks like.
@@ -139,6 +135,24 @@ enum Answer {
     },
 }
 
+impl Answer {
+    /// What stands before the names, given where the walk ends and how many there are.
+    fn head(&self, position: u64, len: usize, reply: &mut dyn Reply) {
+        if let Answer::Page { shard } = self {
+            let next = if position != 0 {
+                (shard.index as u64) << CURSOR_POSITION_BITS | position
+            } else if shard.index + 1 < shard.count {
+                (shard.index as u64 + 1) << CURSOR_POSITION_BITS
+            } else {
+                0
+            };
+            reply.array(2);
+            reply.bulk(itoa::Buffer::new().format(next).as_bytes());
+        }
+        reply.array(len);
+    }
+}
+
 /// A walk over the keys of one database, between two turns.
 struct Walk {
     db: u16,
@@ -150,9 +164,12 @@ struct Walk {
     position: u64,
     /// How many keys it may still visit.
     left: usize,
-    names: Names,
+    overlap: Overlap,
     answer: Answer,
 }
+
+/// Keys that are visited for an element of the budget: most are only looked at.
+const VISITS_PER_ELEMENT: usize = 4;
 
 impl Walk {
     fn new(
@@ -163,102 +180,83 @@ impl Walk {
         count: usize,
         answer: Answer,
     ) -> Walk {
-        Walk { db, glob, of_type, position, left: count, names: Names::default(), answer }
+        let glob = glob.filter(|glob| !glob.is_everything());
+        // One turn has no turn before it.
+        let overlap =
+            Overlap { is_needed: count > FIRST_ELEMENTS * VISITS_PER_ELEMENT, ..Overlap::default() };
+        Walk { db, glob, of_type, position, left: count, overlap, answer }
     }
+}
 
-    /// Visits about `count` keys more. Returns whether the walk is over.
-    fn advance(&mut self, keys: &Keyspace, now: UnixMs, count: usize) -> bool {
-        let count = count.min(self.left);
+impl Gather for Walk {
+    fn gather(
+        &mut self,
+        shard: &mut Shard,
+        now: UnixMs,
+        count: usize,
+        elements: &mut Elements,
+    ) -> Result<bool, Error> {
+        let count = count.saturating_mul(VISITS_PER_ELEMENT).min(self.left);
         let view = View { db: self.db, now, touch: false };
-        let Walk { glob, of_type, names, .. } = self;
-        names.start_turn();
-        self.position = keys.scan(view, self.position, count, &mut |entry| {
+        let Walk { glob, of_type, overlap, .. } = self;
+        overlap.start_turn();
+        self.position = shard.keys.scan(view, self.position, count, &mut |entry| {
             let name = entry.key();
-            let wanted = of_type.is_none_or(|kind| kind == Some(entry.value().kind()));
-            if wanted && glob.as_ref().is_none_or(|glob| glob.matches(name)) {
-                names.add(name);
+            let is_wanted = of_type.is_none_or(|wanted| wanted == Some(entry.value().kind()))
+                && glob.as_ref().is_none_or(|glob| glob.matches(name));
+            if is_wanted && overlap.is_new(name) {
+                elements.push(Item::Bytes(name));
             }
         });
         if self.left != usize::MAX {
             self.left -= count;
         }
-        self.position == 0 || self.left == 0
+        Ok(self.position == 0 || self.left == 0)
     }
 
-    fn answer(&self, reply: &mut dyn Reply) {
-        match self.answer {
-            Answer::Keys => self.names.write(reply),
-            Answer::Page { shard } => {
-                let next = if self.position != 0 {
-                    (shard.index as u64) << CURSOR_POSITION_BITS | self.position
-                } else if shard.index + 1 < shard.count {
-                    (shard.index as u64 + 1) << CURSOR_POSITION_BITS
-                } else {
-                    0
-                };
-                write_page(reply, next, &self.names);
-            }
-        }
+    fn head(&self, elements: &Elements, reply: &mut dyn Reply) {
+        self.answer.head(self.position, elements.len(), reply);
     }
 }
 
-impl Continuation for Walk {
-    fn resume(&mut self, shard: &mut Shard, now: UnixMs, budget: usize, reply: &mut dyn Reply) -> bool {
-        let done = self.advance(&shard.keys, now, budget.max(1).saturating_mul(SEGMENT_KEYS));
-        if done {
-            self.answer(reply);
-        }
-        done
-    }
-}
-
-fn write_page(reply: &mut dyn Reply, cursor: u64, names: &Names) {
-    reply.array(2);
-    reply.bulk(itoa::Buffer::new().format(cursor).as_bytes());
-    names.write(reply);
-}
-
-/// Collected names, one behind the other: two allocations however many there are.
+/// The last names of a turn. When segments merge between two turns, they can be the first ones of the next turn, again: those
+/// whose hashes begin with the same bits as the position. So many are compared.
 #[derive(Default)]
-struct Names {
-    bytes: Vec<u8>,
-    /// Where each one ends.
-    ends: Vec<usize>,
-    /// How many there were when the present turn began.
-    before_turn: usize,
+struct Overlap {
+    /// The last names, and how many of them are of turns before this one.
+    names: VecDeque<Vec<u8>>,
+    before: usize,
+    /// Names of this turn so far.
+    found: usize,
+    /// Whether there is to be more than one turn.
+    is_needed: bool,
 }
 
-/// When segments merge between two turns, the first names of a turn can be the last ones of the turn before, again:
-/// those whose hashes begin with the same bits as the position. So many are compared.
-const OVERLAP: usize = 16;
+impl Overlap {
+    /// Names that are compared.
+    const LEN: usize = 16;
 
-impl Names {
     fn start_turn(&mut self) {
-        self.before_turn = self.ends.len();
+        (self.before, self.found) = (self.names.len(), 0);
     }
 
-    fn add(&mut self, name: &[u8]) {
-        let first_names = self.ends.len() - self.before_turn < OVERLAP;
-        if first_names && self.tail_of_last_turn().any(|seen| seen == name) {
-            return;
+    /// Takes note of a name; whether it was not among the last ones of the turn before.
+    fn is_new(&mut self, name: &[u8]) -> bool {
+        if !self.is_needed {
+            return true;
         }
-        self.bytes.extend_from_slice(name);
-        self.ends.push(self.bytes.len());
-    }
-
-    fn tail_of_last_turn(&self) -> impl Iterator<Item = &[u8]> {
-        (self.before_turn.saturating_sub(OVERLAP)..self.before_turn).map(|index| self.get(index))
-    }
-
-    fn get(&self, index: usize) -> &[u8] {
-        let start = if index == 0 { 0 } else { self.ends[index - 1] };
-        &self.bytes[start..self.ends[index]]
-    }
-
-    fn write(&self, reply: &mut dyn Reply) {
-        reply.array(self.ends.len());
-        for index in 0..self.ends.len() {
-            reply.bulk(self.get(index));
+        if self.found < Self::LEN && self.names.iter().take(self.before).any(|seen| seen == name) {
+            return false;
         }
+        self.found += 1;
+        let mut kept = Vec::new();
+        if self.names.len() == Self::LEN {
+            kept = self.names.pop_front().expect("it is full");
+            self.before = self.before.saturating_sub(1);
+        }
+        kept.clear();
+        kept.extend_from_slice(name);
+        self.names.push_back(kept);
+        true
     }
 }

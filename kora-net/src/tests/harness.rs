@@ -30,6 +30,9 @@ impl Host for NoHost {
         0
     }
     fn purge_memory(&self, _: bool) {}
+    fn release_memory(&self) -> bool {
+        false
+    }
     fn set_prompt_purge(&self, _: bool) {}
     unsafe fn is_in_sparse_page(&self, _: *const u8, _: u8) -> bool {
         false
