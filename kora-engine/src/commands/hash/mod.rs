@@ -12,6 +12,8 @@ mod set;
 mod walk;
 
 use crate::command::{Categories, CommandSpec, Flags, Group, Handler, KeyFlags, KeySpec, Run, Spread, ROW};
+use crate::commands::collection_scan;
+use crate::value::hash::Hash;
 
 /// Defaults of the family.
 const HASH: CommandSpec =
@@ -279,7 +281,7 @@ pub(crate) const ROWS: &[CommandSpec] = &[
         summary: "Iterates over the fields of a hash, some at a time.",
         syntax: "key cursor [MATCH pattern] [COUNT count] [NOVALUES]",
         tips: RANDOM,
-        run: one_key(walk::hscan),
+        run: one_key(collection_scan::scan::<Hash>),
         ..HASH
     },
     CommandSpec {

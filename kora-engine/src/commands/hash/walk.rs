@@ -4,7 +4,7 @@
 //! [`long_reply`].
 
 use crate::change::UnixMs;
-use crate::commands::collection_scan::{self, ScanOptions};
+use crate::commands::collection_scan::{Paged, ScanOptions};
 use crate::commands::long_reply::{self, Elements, Gather, FIRST_ELEMENTS};
 use crate::error::Error;
 use crate::exec::{Exec, Outcome, DONE};
@@ -140,60 +140,26 @@ impl Gather for All {
     }
 }
 
-/// HSCAN key cursor [MATCH pattern] [COUNT count] [NOVALUES]
-pub(super) fn hscan(exec: &mut Exec<'_>, reply: &mut dyn Reply) -> Outcome {
-    let cursor = collection_scan::cursor(exec.argv[2])?;
-    let keys = &mut exec.shard.keys;
-    let key = keys.key(exec.argv[1]);
-    let Some(hash) = keys.read::<Hash>(exec.view, &key)? else { return collection_scan::empty_page(reply) };
-    let is_packed = hash.is_packed();
-    let options = ScanOptions::parse(&exec.argv[3..], true)?;
-    // A packed hash is one page, whatever the cursor.
-    let position = if is_packed { Some(0) } else { collection_scan::position(cursor) };
-    let Some(position) = position else { return collection_scan::empty_page(reply) };
-    let left = options.count;
-    let page = Page { db: exec.view.db, key: exec.argv[1].to_vec(), options, position, left };
-    long_reply::answer(page, exec, reply)
-}
+impl Paged for Hash {
+    const HAS_VALUES: bool = true;
 
-/// One page of HSCAN.
-struct Page {
-    db: u16,
-    key: Vec<u8>,
-    options: ScanOptions,
-    /// Where the walk goes on, in the order of hashes; 0 after the last field.
-    position: u64,
-    /// How many fields it may still visit.
-    left: usize,
-}
+    fn is_one_page(&self) -> bool {
+        self.is_packed()
+    }
 
-impl Gather for Page {
-    fn gather(
-        &mut self,
-        shard: &mut Shard,
-        now: UnixMs,
+    fn page(
+        &self,
+        position: u64,
         count: usize,
+        now: UnixMs,
+        options: &ScanOptions,
         elements: &mut Elements,
-    ) -> Result<bool, Error> {
-        let key = shard.keys.key(&self.key);
-        let view = View { db: self.db, now, touch: false };
-        let Ok(Some(hash)) = shard.keys.look::<Hash>(view, &key) else {
-            self.position = 0;
-            return Ok(true);
-        };
-        let count = count.min(self.left);
-        let options = &self.options;
+    ) -> u64 {
         let halves = if options.no_values { Halves::Fields } else { Halves::Both };
-        self.position = hash.scan(self.position, count, now, &mut |field, found| {
+        self.scan(position, count, now, &mut |field, found| {
             if options.wants(field) {
                 halves.push(field, found, elements);
             }
-        });
-        self.left -= count;
-        Ok(self.position == 0 || self.left == 0)
-    }
-
-    fn head(&self, elements: &Elements, reply: &mut dyn Reply) {
-        collection_scan::page(reply, self.position, elements.len());
+        })
     }
 }

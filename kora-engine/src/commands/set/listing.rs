@@ -7,8 +7,8 @@
 //! answered yet.
 
 use super::touched::{Edits, Touched, RESTARTS_MAX};
-use crate::change::UnixMs;
-use crate::commands::collection_scan::{self, ScanOptions};
+use crate::change::{SetForm, UnixMs};
+use crate::commands::collection_scan::{Paged, ScanOptions};
 use crate::commands::long_reply::{self, Elements, Gather};
 use crate::error::Error;
 use crate::exec::{Continuation, Exec, Flow, Outcome, DONE};
@@ -43,27 +43,27 @@ pub(super) fn smembers(exec: &mut Exec<'_>, reply: &mut dyn Reply) -> Outcome {
     long_reply::answer(Members { listing, restarts: 0 }, exec, reply)
 }
 
-/// SSCAN key cursor [MATCH pattern] [COUNT count]
-pub(super) fn sscan(exec: &mut Exec<'_>, reply: &mut dyn Reply) -> Outcome {
-    let cursor = collection_scan::cursor(exec.argv[2])?;
-    let keys = &mut exec.shard.keys;
-    let key = keys.key(exec.argv[1]);
-    let Some(set) = keys.read::<Set>(exec.view, &key)? else {
-        return collection_scan::empty_page(reply);
-    };
-    let options = ScanOptions::parse(&exec.argv[3..], false)?;
-    let mut elements = Elements::default();
-    let next = match collection_scan::position(cursor) {
-        None => 0,
-        Some(position) => set.scan(position, options.count, &mut |member| {
+impl Paged for Set {
+    const HAS_VALUES: bool = false;
+
+    fn is_one_page(&self) -> bool {
+        self.form() != SetForm::Table
+    }
+
+    fn page(
+        &self,
+        position: u64,
+        count: usize,
+        _: UnixMs,
+        options: &ScanOptions,
+        elements: &mut Elements,
+    ) -> u64 {
+        self.scan(position, count, &mut |member| {
             if options.wants(member) {
                 elements.push(member);
             }
-        }),
-    };
-    collection_scan::page(reply, next, elements.len());
-    elements.write(usize::MAX, reply);
-    DONE
+        })
+    }
 }
 
 /// Answers with all members as a set.

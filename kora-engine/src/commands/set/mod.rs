@@ -18,8 +18,9 @@ mod touched;
 use crate::command::{
     Categories, CommandSpec, Coordinated, Flags, Group, Handler, KeyFlags, KeySpec, Run, Spread, ROW,
 };
+use crate::commands::collection_scan;
 use crate::exec::Exec;
-use crate::value::set::Rules;
+use crate::value::set::{Rules, Set};
 
 /// Defaults of the family.
 const SET: CommandSpec = CommandSpec { categories: Categories::SET, group: Group::Set, ..ROW };
@@ -223,7 +224,7 @@ pub(crate) const ROWS: &[CommandSpec] = &[
         summary: "Iterates over the members of a set, some at a time.",
         syntax: "key cursor [MATCH pattern] [COUNT count]",
         tips: ANY_OUTPUT,
-        run: one_key(listing::sscan),
+        run: one_key(collection_scan::scan::<Set>),
         ..SET
     },
     CommandSpec {

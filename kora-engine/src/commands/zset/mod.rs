@@ -19,8 +19,9 @@ pub(crate) mod watched;
 use crate::command::{
     Categories, CommandSpec, Coordinated, Flags, Group, Handler, KeyFlags, KeySpec, Run, Spread, ROW,
 };
+use crate::commands::collection_scan;
 use crate::exec::Exec;
-use crate::value::zset::Growth;
+use crate::value::zset::{Growth, Zset};
 
 /// When sorted sets that this command writes take their large form.
 pub(super) fn growth(exec: &Exec<'_>) -> Growth {
@@ -405,7 +406,7 @@ pub(crate) const ROWS: &[CommandSpec] = &[
         summary: "Iterates over the members of a sorted set with their scores, some at a time.",
         syntax: "key cursor [MATCH pattern] [COUNT count]",
         tips: &["nondeterministic_output"],
-        run: one_key(scan::zscan),
+        run: one_key(collection_scan::scan::<Zset>),
         ..ZSET
     },
     CommandSpec {
