@@ -7,6 +7,7 @@
 //! [`Editor`](crate::keyspace::Editor) from the apply path.
 
 pub mod buffer;
+pub mod element;
 pub(crate) mod forms;
 pub mod hash;
 pub mod item;

@@ -58,7 +58,7 @@ pub(super) fn hstrlen(exec: &mut Exec<'_>, reply: &mut dyn Reply) -> Outcome {
     let key = keys.key(exec.argv[1]);
     let hash = keys.read::<Hash>(exec.view, &key)?;
     let found = hash.as_ref().and_then(|hash| hash.get(exec.argv[2], now));
-    reply.integer(found.map_or(0, |found| found.value.item().text_len()) as i64);
+    reply.integer(found.map_or(0, |found| found.value.element().text_len()) as i64);
     DONE
 }
 

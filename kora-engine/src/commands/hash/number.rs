@@ -6,6 +6,7 @@ use crate::error::Error;
 use crate::exec::{Exec, Outcome, DONE};
 use crate::long_double::LongDouble;
 use crate::reply::Reply;
+use crate::value::element::Element;
 use crate::value::hash::FieldExpiry;
 use crate::value::item::Item;
 
@@ -19,10 +20,10 @@ pub(super) fn hincrby(exec: &mut Exec<'_>, reply: &mut dyn Reply) -> Outcome {
     let key = keys.key(exec.argv[1]);
     let mut hash = edit_or_create(keys, exec.view, &key)?;
     hash.reclaim_field(field, now);
-    let old = match hash.find(field).map(|found| found.value.item()) {
+    let old = match hash.find(field).map(|found| found.value.element()) {
         None => 0,
-        Some(Item::Int(int)) => int,
-        Some(Item::Bytes(text)) => parse_i64(text).ok_or(NOT_INTEGER)?,
+        Some(Element::Int(int)) => int,
+        Some(text) => text.with_bytes(parse_i64).ok_or(NOT_INTEGER)?,
     };
     let sum = old.checked_add(delta).ok_or(Error::OVERFLOW)?;
     hash.set(field, Item::Int(sum), FieldExpiry::Keep, &limits);
@@ -45,10 +46,10 @@ pub(super) fn hincrbyfloat(exec: &mut Exec<'_>, reply: &mut dyn Reply) -> Outcom
     let key = keys.key(exec.argv[1]);
     let mut hash = edit_or_create(keys, exec.view, &key)?;
     hash.reclaim_field(field, now);
-    let old = match hash.find(field).map(|found| found.value.item()) {
+    let old = match hash.find(field).map(|found| found.value.element()) {
         None => Some(LongDouble::from(0)),
-        Some(Item::Int(int)) => Some(LongDouble::from(int)),
-        Some(Item::Bytes(text)) => LongDouble::parse(text),
+        Some(Element::Int(int)) => Some(LongDouble::from(int)),
+        Some(text) => text.with_bytes(LongDouble::parse),
     };
     let sum = old.ok_or(NOT_FLOAT)?.checked_add(delta).ok_or(NOT_FINITE)?;
     let mut text = Vec::with_capacity(32);

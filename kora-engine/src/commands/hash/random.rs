@@ -22,8 +22,8 @@ use crate::limits::RANDOM_ELEMENTS_MAX;
 use crate::random::Random;
 use crate::reply::{Protocol, Reply};
 use crate::shard::Shard;
+use crate::value::element::Element;
 use crate::value::hash::{Found, Hash};
-use crate::value::item::Item;
 use crate::value::Collection;
 use std::collections::HashSet;
 
@@ -138,11 +138,11 @@ impl Choice {
     }
 }
 
-fn push(field: Item<'_>, found: Found<'_>, with_values: bool, nested: bool, elements: &mut Elements) {
+fn push(field: Element<'_>, found: Found<'_>, with_values: bool, nested: bool, elements: &mut Elements) {
     if nested {
         elements.push_array(2);
     }
-    elements.push(field);
+    field.with_item(|field| elements.push(field));
     if with_values {
         push_value(found.value, elements);
     }

@@ -11,8 +11,8 @@ use crate::exec::{Exec, Outcome, DONE};
 use crate::keyspace::View;
 use crate::reply::Reply;
 use crate::shard::Shard;
+use crate::value::element::Element;
 use crate::value::hash::{Found, Hash, Value};
-use crate::value::item::Item;
 use crate::value::Collection;
 
 /// Which halves of the pairs are answered.
@@ -31,7 +31,7 @@ impl Halves {
         }
     }
 
-    fn reply(self, field: Item<'_>, found: Found<'_>, reply: &mut dyn Reply) {
+    fn reply(self, field: Element<'_>, found: Found<'_>, reply: &mut dyn Reply) {
         if self != Halves::Values {
             field.reply(reply);
         }
@@ -40,9 +40,9 @@ impl Halves {
         }
     }
 
-    fn push(self, field: Item<'_>, found: Found<'_>, elements: &mut Elements) {
+    fn push(self, field: Element<'_>, found: Found<'_>, elements: &mut Elements) {
         if self != Halves::Values {
-            elements.push(field);
+            field.with_item(|field| elements.push(field));
         }
         if self != Halves::Fields {
             push_value(found.value, elements);
@@ -52,7 +52,7 @@ impl Halves {
 
 pub(super) fn push_value(value: Value<'_>, elements: &mut Elements) {
     match value {
-        Value::Item(item) => elements.push(item),
+        Value::Element(element) => element.with_item(|item| elements.push(item)),
         Value::Shared(bytes) => elements.push_shared(bytes),
     }
 }
@@ -94,7 +94,7 @@ fn all(exec: &mut Exec<'_>, halves: Halves, reply: &mut dyn Reply) -> Outcome {
 }
 
 /// Visits every field that is alive.
-fn each(hash: &Hash, now: UnixMs, visit: &mut dyn FnMut(Item<'_>, Found<'_>)) {
+fn each(hash: &Hash, now: UnixMs, visit: &mut dyn FnMut(Element<'_>, Found<'_>)) {
     let mut position = 0;
     loop {
         position = hash.scan(position, usize::MAX, now, visit);
@@ -157,7 +157,7 @@ impl Paged for Hash {
     ) -> u64 {
         let halves = if options.no_values { Halves::Fields } else { Halves::Both };
         self.scan(position, count, now, &mut |field, found| {
-            if options.wants(field) {
+            if field.with_item(|field| options.wants(field)) {
                 halves.push(field, found, elements);
             }
         })

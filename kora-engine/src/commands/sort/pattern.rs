@@ -75,10 +75,10 @@ impl Pattern {
         let key = keys.key(name);
         if let Pattern::Field { field, .. } = self {
             let hash = keys.read::<Hash>(view, &key).ok().flatten();
-            return f(hash
-                .as_ref()
-                .and_then(|hash| hash.get(field, view.now))
-                .map(|found| found.value.item()));
+            return match hash.as_ref().and_then(|hash| hash.get(field, view.now)) {
+                Some(found) => found.value.element().with_item(|value| f(Some(value))),
+                None => f(None),
+            };
         }
         let value = keys.get(view, &key).map(|entry| entry.value());
         f(value.and_then(|value| match value {

@@ -18,6 +18,7 @@ mod tests;
 pub use table::FieldTable;
 
 use super::buffer::Buffer;
+use super::element::{Element, Encoded, Needle};
 use super::forms::forms;
 use super::item::Item;
 use super::{Collection, Object, Type};
@@ -27,7 +28,7 @@ use crate::random::Random;
 use crate::reply::Reply;
 use crate::table::Entry;
 use bytes::Bytes;
-use packed::{Form, Packed, BYTES_MAX, PAIRS_MAX};
+use packed::{Form, Packed, Pair, BYTES_MAX, PAIRS_MAX};
 use table::value_of;
 
 /// The latest expiry of a field: what Redis's index of expiries has bits for (the year 4199).
@@ -50,18 +51,18 @@ forms! {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Value<'a> {
     /// An integer, or a string of moderate length.
-    Item(Item<'a>),
+    Element(Element<'a>),
     /// A long string, which a reader may keep without a copy.
     Shared(&'a Bytes),
 }
 
 impl<'a> Value<'a> {
-    /// The value as an element of packed collections.
+    /// The value as an element.
     #[inline]
-    pub fn item(self) -> Item<'a> {
+    pub fn element(self) -> Element<'a> {
         match self {
-            Value::Item(item) => item,
-            Value::Shared(bytes) => Item::Bytes(bytes),
+            Value::Element(element) => element,
+            Value::Shared(bytes) => Element::Bytes(bytes),
         }
     }
 
@@ -69,7 +70,7 @@ impl<'a> Value<'a> {
     #[inline]
     pub fn reply(self, reply: &mut dyn Reply) {
         match self {
-            Value::Item(item) => item.reply(reply),
+            Value::Element(element) => element.reply(reply),
             Value::Shared(bytes) => reply.bulk_shared(bytes),
         }
     }
@@ -96,6 +97,10 @@ fn found_in<'a>(entry: Entry<'a>) -> Found<'a> {
     Found { value: value_of(&entry), expire_at: entry.expire_at() }
 }
 
+fn found_of<'a>(pair: &Pair<'a>) -> Found<'a> {
+    Found { value: Value::Element(pair.value), expire_at: pair.expire_at }
+}
+
 impl Hash {
     /// The packed pairs, if that is the form.
     #[inline]
@@ -118,8 +123,9 @@ impl Hash {
         match self {
             Hash::Table(table) => table.get(field).map(found_in),
             _ => {
-                let pair = self.packed()?.find(Item::of(field))?;
-                Some(Found { value: Value::Item(pair.value), expire_at: pair.expire_at })
+                let packed = self.packed()?;
+                let span = packed.find_text(field)?;
+                Some(Found { value: Value::Element(packed.value(span)), expire_at: packed.expire_at(span) })
             }
         }
     }
@@ -145,18 +151,18 @@ impl Hash {
         position: u64,
         count: usize,
         now: UnixMs,
-        visit: &mut dyn FnMut(Item<'_>, Found<'_>),
+        visit: &mut dyn FnMut(Element<'_>, Found<'_>),
     ) -> u64 {
         match self {
             Hash::Table(table) => table.table().scan(position, count, &mut |entry| {
                 let found = found_in(entry);
                 if !found.is_due(now) {
-                    visit(Item::Bytes(entry.key()), found);
+                    visit(Element::Bytes(entry.key()), found);
                 }
             }),
             _ => {
                 for pair in self.packed().expect("it is no table").pairs() {
-                    let found = Found { value: Value::Item(pair.value), expire_at: pair.expire_at };
+                    let found = found_of(&pair);
                     if !found.is_due(now) {
                         visit(pair.field, found);
                     }
@@ -167,23 +173,17 @@ impl Hash {
     }
 
     /// The fields of a packed hash that are alive; none of a table.
-    pub fn packed_pairs(&self, now: UnixMs) -> Option<Vec<(Item<'_>, Found<'_>)>> {
+    pub fn packed_pairs(&self, now: UnixMs) -> Option<Vec<(Element<'_>, Found<'_>)>> {
         let packed = self.packed()?;
-        Some(
-            packed
-                .pairs()
-                .skip(packed.due(now))
-                .map(|pair| (pair.field, Found { value: Value::Item(pair.value), expire_at: pair.expire_at }))
-                .collect(),
-        )
+        Some(packed.pairs().skip(packed.due(now)).map(|pair| (pair.field, found_of(&pair))).collect())
     }
 
     /// A uniformly chosen field. It may be past its time in a table with [`Hash::due`] unknown.
-    pub fn random(&self, now: UnixMs, random: &mut Random) -> Option<(Item<'_>, Found<'_>)> {
+    pub fn random(&self, now: UnixMs, random: &mut Random) -> Option<(Element<'_>, Found<'_>)> {
         match self {
             Hash::Table(table) => {
                 let entry = table.table().random(&mut || random.number())?;
-                Some((Item::Bytes(entry.key()), found_in(entry)))
+                Some((Element::Bytes(entry.key()), found_in(entry)))
             }
             _ => {
                 let packed = self.packed().expect("it is no table");
@@ -192,9 +192,10 @@ impl Hash {
                 if alive == 0 {
                     return None;
                 }
-                let pair =
-                    packed.pairs().nth(due + random.below(alive as u64) as usize).expect("it is one of them");
-                Some((pair.field, Found { value: Value::Item(pair.value), expire_at: pair.expire_at }))
+                let span =
+                    packed.spans().nth(due + random.below(alive as u64) as usize).expect("it is one of them");
+                let pair = packed.pair(span);
+                Some((pair.field, found_of(&pair)))
             }
         }
     }
@@ -211,6 +212,18 @@ pub enum FieldExpiry {
     At(UnixMs),
 }
 
+impl FieldExpiry {
+    /// The expiry after the write, given the one before it.
+    #[inline]
+    fn after(self, old: Option<UnixMs>) -> Option<UnixMs> {
+        match self {
+            FieldExpiry::Keep => old,
+            FieldExpiry::Clear => None,
+            FieldExpiry::At(at) => Some(at),
+        }
+    }
+}
+
 /// The changes. Only the apply path reaches them: elsewhere nobody has a `&mut Hash`.
 impl Hash {
     /// Makes a table of it, whatever it was.
@@ -218,7 +231,9 @@ impl Hash {
         let Some(packed) = self.packed() else { return };
         let mut table = FieldTable::new(seed);
         for pair in packed.pairs() {
-            pair.field.with_bytes(|field| table.insert(field, pair.value, pair.expire_at));
+            pair.field.with_bytes(|field| {
+                pair.value.with_item(|value| table.insert(field, value, pair.expire_at));
+            });
         }
         *self = Hash::Table(Box::new(table));
     }
@@ -233,22 +248,15 @@ impl Hash {
         true
     }
 
-    /// Whether a packed hash must become a table before it takes this pair.
-    fn overflows(&self, field: &[u8], value: Item<'_>, is_new: bool, limits: &EncodingLimits) -> bool {
-        let Some(packed) = self.packed() else { return false };
-        let longest = limits.hash_max_listpack_value;
+    /// Whether this pair is too much for a packed hash, whatever the number of its pairs.
+    fn is_too_long(&self, field: &[u8], value: Item<'_>, limits: &EncodingLimits) -> bool {
+        let (Hash::Packed(buffer) | Hash::Expiring(buffer)) = self else { return false };
         let value_len = match value {
             Item::Bytes(bytes) => bytes.len(),
             Item::Int(_) => value.text_len(),
         };
-        if field.len() > longest || value_len > longest {
-            return true;
-        }
-        if is_new && packed.len() >= limits.hash_max_listpack_entries.min(PAIRS_MAX) {
-            return true;
-        }
-        let (Hash::Packed(buffer) | Hash::Expiring(buffer)) = self else { return false };
-        buffer.len() + field.len() + value_len > BYTES_MAX
+        let longest = limits.hash_max_listpack_value;
+        field.len() > longest || value_len > longest || buffer.len() + field.len() + value_len > BYTES_MAX
     }
 
     /// Gives a field a value. Returns its expiry from now on, and whether it is new.
@@ -260,36 +268,32 @@ impl Hash {
         limits: &EncodingLimits,
         seed: u64,
     ) -> (Option<UnixMs>, bool) {
-        let item = Item::of(field);
-        let pair = self.packed().map(|packed| packed.find(item).map(|pair| (pair.expire_at, pair.span)));
-        let old = match &pair {
-            Some(pair) => pair.map(|(expire_at, _)| expire_at),
-            None => self.find(field).map(|found| found.expire_at),
-        };
-        let expire_at = match expiry {
-            FieldExpiry::Keep => old.flatten(),
-            FieldExpiry::Clear => None,
-            FieldExpiry::At(at) => Some(at),
-        };
-        if self.overflows(field, value, old.is_none(), limits) {
+        if self.is_too_long(field, value, limits) {
             self.make_table(seed);
         }
-        let mut span = pair.flatten().map(|(_, span)| span);
+        let Some(packed) = self.packed() else { return self.set_in_table(field, value, expiry) };
+        let encoded = Encoded::of(field);
+        let needle = Needle::new(&encoded);
+        let mut span = packed.find(&needle);
+        if span.is_none() && packed.len() >= limits.hash_max_listpack_entries.min(PAIRS_MAX) {
+            self.make_table(seed);
+            return self.set_in_table(field, value, expiry);
+        }
+        let old = span.map(|span| packed.expire_at(span));
+        let expire_at = expiry.after(old.flatten());
         if expire_at.is_some() && self.make_expiring() {
-            span = self.packed().and_then(|packed| packed.find(item)).map(|pair| pair.span);
+            span = self.packed().and_then(|packed| packed.find(&needle));
         }
         let (buffer, form) = match self {
             Hash::Packed(buffer) => (buffer, Form::Plain),
             Hash::Expiring(buffer) => (buffer, Form::Expiring),
-            Hash::Table(table) => {
-                table.insert(field, value, expire_at);
-                return (expire_at, old.is_none());
-            }
+            Hash::Table(_) => unreachable!("it is packed"),
         };
+        let value = Encoded::of_item(value);
         match span {
-            None => packed::insert(buffer, form, item, value, expire_at),
+            None => packed::insert(buffer, form, &encoded, &value, expire_at),
             Some(span) => {
-                let span = packed::set_value(buffer, span, value);
+                let span = packed::set_value(buffer, span, &value);
                 let moves = match expiry {
                     FieldExpiry::Keep => false,
                     FieldExpiry::Clear => old != Some(None),
@@ -301,6 +305,18 @@ impl Hash {
             }
         }
         (expire_at, old.is_none())
+    }
+
+    /// [`Hash::set`] of a table.
+    fn set_in_table(&mut self, field: &[u8], value: Item<'_>, expiry: FieldExpiry) -> (Option<UnixMs>, bool) {
+        let Hash::Table(table) = self else { unreachable!("it is a table") };
+        let old = match expiry {
+            FieldExpiry::Keep => table.get(field).and_then(|entry| entry.expire_at()),
+            FieldExpiry::Clear | FieldExpiry::At(_) => None,
+        };
+        let expire_at = expiry.after(old);
+        let replaced = table.insert(field, value, expire_at);
+        (expire_at, !replaced)
     }
 
     /// Gives a field another expiry, or none. False when there is no such field.
@@ -315,7 +331,7 @@ impl Hash {
             Hash::Table(table) => table.set_expiry(field, expire_at),
             Hash::Packed(_) => {}
             Hash::Expiring(buffer) => {
-                let span = Packed::new(buffer, Form::Expiring).find(Item::of(field)).expect("just seen").span;
+                let span = Packed::new(buffer, Form::Expiring).find_text(field).expect("just seen");
                 packed::set_expiry(buffer, span, expire_at);
             }
         }
@@ -329,9 +345,7 @@ impl Hash {
             Hash::Expiring(buffer) => (buffer, Form::Expiring),
             Hash::Table(table) => return table.remove(field),
         };
-        let Some(span) = Packed::new(buffer, form).find(Item::of(field)).map(|pair| pair.span) else {
-            return false;
-        };
+        let Some(span) = Packed::new(buffer, form).find_text(field) else { return false };
         packed::remove(buffer, form, span);
         true
     }
@@ -455,8 +469,8 @@ impl Collection for Hash {
                                 &mut *out
                             }
                         };
-                        Item::of(entry.key()).encode(out);
-                        value_of(&entry).item().encode(out);
+                        Encoded::of(entry.key()).append_to(out);
+                        value_of(&entry).element().with_item(|value| Encoded::of_item(value).append_to(out));
                     });
                     if position == 0 {
                         break;
@@ -498,10 +512,11 @@ fn decode_table(pairs: usize, expiring: usize, body: &[u8], seed: u64) -> Option
         } else {
             None
         };
-        let (field, next) = Item::try_decode(body, at)?;
-        let (value, next) = Item::try_decode(body, next)?;
-        let replaced = field.with_bytes(|text| table.insert(text, value, expire_at));
-        if replaced || !field.is_canonical() || !value.is_canonical() {
+        let (field, next) = Element::try_decode_canonical(body, at)?;
+        let (value, next) = Element::try_decode_canonical(body, next)?;
+        let replaced =
+            field.with_bytes(|field| value.with_item(|value| table.insert(field, value, expire_at)));
+        if replaced {
             return None;
         }
         at = next;

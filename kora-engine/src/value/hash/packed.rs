@@ -5,18 +5,19 @@
 //! expiring    | pairs u16 | expiring u16   | time field value | ... | field value | ...
 //! ```
 //!
-//! Fields and values are [`Item`]s, times are unix milliseconds in 6 bytes ([`EXPIRY_MAX`]), numbers little-endian. An
+//! Fields and values are [`Element`]s: most take three quarters of their text. Times are unix milliseconds in 6 bytes ([`EXPIRY_MAX`]), numbers little-endian. An
 //! empty hash is an empty buffer. Pairs stand in the order in which they came. In the second form those that expire come first, by
 //! time, and only they pay for one: so what is due is a prefix, and the earliest time is where the pairs begin. (It is also
 //! the order in which Redis keeps and lists them.) A pair whose expiry changes moves.
 //!
 //! Everything is a walk from the start: a packed hash has at most as many pairs as `hash-max-listpack-entries` says, 512
-//! unless configured, and the walk over them is a few kilobytes.
+//! unless configured, and the walk over them is a few kilobytes. What is looked for is encoded once, and the walk neither decodes nor
+//! compares more than a word of each pair.
 
 use super::EXPIRY_MAX;
 use crate::change::UnixMs;
 use crate::value::buffer::Buffer;
-use crate::value::item::Item;
+use crate::value::element::{self, Element, Encoded, Needle};
 use smallvec::SmallVec;
 use std::collections::HashSet;
 use std::ops::Range;
@@ -60,13 +61,12 @@ pub(super) struct Packed<'a> {
     form: Form,
 }
 
-/// One pair and where it lies.
+/// One pair.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Pair<'a> {
-    pub(super) field: Item<'a>,
-    pub(super) value: Item<'a>,
+    pub(super) field: Element<'a>,
+    pub(super) value: Element<'a>,
     pub(super) expire_at: Option<UnixMs>,
-    pub(super) span: Span,
 }
 
 fn u16_at(bytes: &[u8], at: usize) -> usize {
@@ -114,57 +114,86 @@ impl<'a> Packed<'a> {
     pub(super) fn due(self, now: UnixMs) -> usize {
         match self.first_expiry() {
             Some(first) if first < now => {
-                self.pairs().take_while(|pair| pair.expire_at.is_some_and(|at| at < now)).count()
+                self.spans().take_while(|&span| self.expire_at(span).is_some_and(|at| at < now)).count()
             }
             _ => 0,
         }
     }
 
-    /// All pairs, in their order.
+    /// Where the pairs lie, in their order.
     #[inline]
-    pub(super) fn pairs(self) -> Pairs<'a> {
-        Pairs { bytes: self.bytes, at: self.form.head_len(), left: self.len(), expiring: self.expiring() }
+    pub(super) fn spans(self) -> Spans<'a> {
+        Spans { bytes: self.bytes, at: self.form.head_len(), left: self.len(), expiring: self.expiring() }
     }
 
-    /// The pair of a field.
+    /// All pairs, in their order.
     #[inline]
-    pub(super) fn find(self, field: Item<'_>) -> Option<Pair<'a>> {
-        self.pairs().find(|pair| pair.field == field)
+    pub(super) fn pairs(self) -> impl Iterator<Item = Pair<'a>> {
+        self.spans().map(move |span| self.pair(span))
+    }
+
+    /// The pair that lies there.
+    #[inline]
+    pub(super) fn pair(self, span: Span) -> Pair<'a> {
+        let (field, _) = Element::decode(self.bytes, span.field);
+        Pair { field, value: self.value(span), expire_at: self.expire_at(span) }
+    }
+
+    /// The value of the pair that lies there.
+    #[inline]
+    pub(super) fn value(self, span: Span) -> Element<'a> {
+        Element::decode(self.bytes, span.value).0
+    }
+
+    /// When the pair that lies there expires.
+    #[inline]
+    pub(super) fn expire_at(self, span: Span) -> Option<UnixMs> {
+        span.expires().then(|| time_at(self.bytes, span.start))
+    }
+
+    /// Where the pair of a field lies.
+    #[inline]
+    pub(super) fn find(self, field: &Needle<'_>) -> Option<Span> {
+        self.spans().find(|span| field.is_at(self.bytes, span.field))
+    }
+
+    /// Where the pair of a field lies that is given as a text.
+    #[inline]
+    pub(super) fn find_text(self, field: &[u8]) -> Option<Span> {
+        if field.len() > BYTES_MAX {
+            return None;
+        }
+        self.find(&Needle::new(&Encoded::of(field)))
     }
 }
 
-/// The pairs of a packed hash.
+/// Where the pairs of a packed hash lie.
 #[derive(Debug, Clone)]
-pub(super) struct Pairs<'a> {
+pub(super) struct Spans<'a> {
     bytes: &'a [u8],
     at: usize,
     left: usize,
     expiring: usize,
 }
 
-impl<'a> Iterator for Pairs<'a> {
-    type Item = Pair<'a>;
+impl Iterator for Spans<'_> {
+    type Item = Span;
 
     #[inline]
-    fn next(&mut self) -> Option<Pair<'a>> {
+    fn next(&mut self) -> Option<Span> {
         if self.left == 0 {
             return None;
         }
         self.left -= 1;
         let start = self.at;
-        let expire_at = if self.expiring > 0 {
+        let mut field = start;
+        if self.expiring > 0 {
             self.expiring -= 1;
-            self.at += TIME_LEN;
-            Some(time_at(self.bytes, start))
-        } else {
-            None
-        };
-        let field_start = self.at;
-        let (field, value_start) = Item::decode(self.bytes, field_start);
-        let (value, end) = Item::decode(self.bytes, value_start);
-        self.at = end;
-        let span = Span { start, field: field_start, value: value_start, end, expires: expire_at.is_some() };
-        Some(Pair { field, value, expire_at, span })
+            field += TIME_LEN;
+        }
+        let value = element::next(self.bytes, field);
+        self.at = element::next(self.bytes, value);
+        Some(Span { start, field, value, end: self.at })
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
@@ -172,7 +201,7 @@ impl<'a> Iterator for Pairs<'a> {
     }
 }
 
-impl ExactSizeIterator for Pairs<'_> {}
+impl ExactSizeIterator for Spans<'_> {}
 
 fn put_time(expire_at: UnixMs, out: &mut Scratch) {
     assert!(expire_at <= EXPIRY_MAX, "commands refuse later times");
@@ -188,24 +217,21 @@ fn set_counts(buffer: &mut Buffer, form: Form, pairs: usize, expiring: usize) {
 
 /// Where a pair that expires at this time goes: behind those that expire earlier.
 fn place_of(packed: Packed<'_>, expire_at: UnixMs) -> usize {
-    let mut place = packed.form.head_len();
-    for pair in packed.pairs().take_while(|pair| pair.expire_at.is_some_and(|at| at < expire_at)) {
-        place = pair.span.end;
-    }
-    place
+    let earlier = |span: &Span| packed.expire_at(*span).is_some_and(|at| at < expire_at);
+    packed.spans().take_while(earlier).last().map_or(packed.form.head_len(), |span| span.end)
 }
 
 /// Adds a pair whose field is not there yet.
 pub(super) fn insert(
     buffer: &mut Buffer,
     form: Form,
-    field: Item<'_>,
-    value: Item<'_>,
+    field: &Encoded<'_>,
+    value: &Encoded<'_>,
     expire_at: Option<UnixMs>,
 ) {
+    let len = field.len() + value.len();
     if buffer.is_empty() {
-        let body = field.encoded_len() + value.encoded_len() + expire_at.map_or(0, |_| TIME_LEN);
-        *buffer = Buffer::with_capacity(form.head_len() + body);
+        *buffer = Buffer::with_capacity(form.head_len() + len + expire_at.map_or(0, |_| TIME_LEN));
         buffer.extend_from_slice(&[0; 4][..form.head_len()]);
     }
     let packed = Packed::new(buffer, form);
@@ -213,16 +239,17 @@ pub(super) fn insert(
     assert!(pairs < PAIRS_MAX, "the caller has converted it before");
     match expire_at {
         None => {
-            field.encode(buffer);
-            value.encode(buffer);
+            buffer.reserve(len);
+            field.append_to(buffer);
+            value.append_to(buffer);
         }
         Some(at) => {
             assert!(form == Form::Expiring);
             let place = place_of(packed, at);
             let mut pair = Scratch::new();
             put_time(at, &mut pair);
-            field.encode(&mut pair);
-            value.encode(&mut pair);
+            field.append_to(&mut pair);
+            value.append_to(&mut pair);
             buffer.splice(place..place, &pair);
         }
     }
@@ -230,11 +257,16 @@ pub(super) fn insert(
 }
 
 /// Gives a pair another value; its place and its expiry stay. Returns where it lies now.
-pub(super) fn set_value(buffer: &mut Buffer, span: Span, value: Item<'_>) -> Span {
-    let mut encoded = Scratch::new();
-    value.encode(&mut encoded);
-    buffer.splice(span.value..span.end, &encoded);
-    Span { end: span.value + encoded.len(), ..span }
+pub(super) fn set_value(buffer: &mut Buffer, span: Span, value: &Encoded<'_>) -> Span {
+    let end = span.value + value.len();
+    if end == span.end {
+        value.write(&mut buffer[span.value..end]);
+    } else {
+        let mut encoded = Scratch::new();
+        value.append_to(&mut encoded);
+        buffer.splice(span.value..span.end, &encoded);
+    }
+    Span { end, ..span }
 }
 
 /// Gives a pair of the second form another expiry, or none: it moves.
@@ -245,7 +277,7 @@ pub(super) fn set_expiry(buffer: &mut Buffer, span: Span, expire_at: Option<Unix
     }
     pair.extend_from_slice(&buffer[span.field..span.end]);
     let packed = Packed::new(buffer, Form::Expiring);
-    let (pairs, expiring) = (packed.len(), packed.expiring() - span.expires as usize);
+    let (pairs, expiring) = (packed.len(), packed.expiring() - span.expires() as usize);
     buffer.splice(span.start..span.end, &[]);
     set_counts(buffer, Form::Expiring, pairs - 1, expiring);
     let place = match expire_at {
@@ -263,20 +295,27 @@ pub(super) struct Span {
     field: usize,
     value: usize,
     end: usize,
-    expires: bool,
+}
+
+impl Span {
+    /// Whether the pair has a time, which stands before the field.
+    #[inline]
+    fn expires(self) -> bool {
+        self.field > self.start
+    }
 }
 
 /// Removes a pair.
 pub(super) fn remove(buffer: &mut Buffer, form: Form, span: Span) {
-    cut(buffer, form, span.start..span.end, 1, span.expires as usize);
+    cut(buffer, form, span.start..span.end, 1, span.expires() as usize);
 }
 
 /// Removes the first `count` pairs, all of which expire.
 pub(super) fn remove_first(buffer: &mut Buffer, form: Form, count: usize) {
     let packed = Packed::new(buffer, form);
     assert!(count <= packed.expiring());
-    let Some(last) = packed.pairs().take(count).last() else { return };
-    let end = last.span.end;
+    let Some(last) = packed.spans().take(count).last() else { return };
+    let end = last.end;
     cut(buffer, form, form.head_len()..end, count, count);
 }
 
@@ -308,7 +347,7 @@ pub(super) fn body(buffer: &Buffer, form: Form) -> &[u8] {
 }
 
 /// A buffer with this body, none when it is not one: pairs that are not as many, fields that come twice, times out of order,
-/// elements that are not what [`Item::of`] makes of their text.
+/// elements that are not the encoding of their text.
 pub(super) fn from_body(form: Form, pairs: usize, expiring: usize, body: &[u8]) -> Option<Buffer> {
     if pairs == 0 || pairs > PAIRS_MAX || expiring > pairs || (form == Form::Plain && expiring > 0) {
         return None;
@@ -323,14 +362,12 @@ pub(super) fn from_body(form: Form, pairs: usize, expiring: usize, body: &[u8]) 
             }
             (at, latest) = (at + TIME_LEN, time);
         }
-        let (field, next) = Item::try_decode(body, at)?;
-        let (value, next) = Item::try_decode(body, next)?;
-        let canonical = field.is_canonical() && value.is_canonical();
-        let minimal = next - at == field.encoded_len() + value.encoded_len();
-        if !(canonical && minimal && fields.insert(field.to_vec())) {
+        let (_, value) = Element::try_decode_canonical(body, at)?;
+        let (_, end) = Element::try_decode_canonical(body, value)?;
+        if !fields.insert(&body[at..value]) {
             return None;
         }
-        at = next;
+        at = end;
     }
     if at != body.len() {
         return None;

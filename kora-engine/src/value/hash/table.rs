@@ -3,6 +3,7 @@
 use super::Value;
 use crate::change::UnixMs;
 use crate::table::{Entry, NewValue, Remains, Table, ValueRef};
+use crate::value::element::Element;
 use crate::value::item::Item;
 
 /// Fields and values of a large hash.
@@ -20,8 +21,8 @@ pub struct FieldTable {
 #[inline]
 pub(super) fn value_of<'a>(entry: &Entry<'a>) -> Value<'a> {
     match entry.value() {
-        ValueRef::Int(int) => Value::Item(Item::Int(int)),
-        ValueRef::Bytes(bytes) => Value::Item(Item::Bytes(bytes)),
+        ValueRef::Int(int) => Value::Element(Element::Int(int)),
+        ValueRef::Bytes(bytes) => Value::Element(Element::Bytes(bytes)),
         ValueRef::Shared(bytes) => Value::Shared(bytes),
         ValueRef::Object(_) => unreachable!("fields hold strings"),
     }

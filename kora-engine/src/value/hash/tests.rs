@@ -1,6 +1,7 @@
 //! Hashes of every form against a naive model.
 
 use super::*;
+use crate::value::element::tests::texts;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 
@@ -22,8 +23,10 @@ fn field() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![
         (0..20u8).prop_map(|n| n.to_string().into_bytes()),
         (0..20u8).prop_map(|n| format!("f{n}").into_bytes()),
+        (0..20u8).prop_map(|n| format!("a field with a Long name: {n}").into_bytes()),
         Just(vec![]),
         Just(vec![0, 255, b'\n']),
+        texts(),
     ]
 }
 
@@ -32,6 +35,7 @@ fn value() -> impl Strategy<Value = Vec<u8>> {
         any::<i64>().prop_map(|n| n.to_string().into_bytes()),
         proptest::collection::vec(any::<u8>(), 0..30),
         (0..200usize).prop_map(|len| vec![b'v'; len]),
+        texts(),
     ]
 }
 
@@ -58,7 +62,7 @@ fn contents(hash: &Hash, now: UnixMs) -> Model {
     let (mut found, mut position) = (Model::new(), 0);
     loop {
         position = hash.scan(position, 3, now, &mut |field, value| {
-            let twice = found.insert(field.to_vec(), (value.value.item().to_vec(), value.expire_at));
+            let twice = found.insert(field.to_vec(), (value.value.element().to_vec(), value.expire_at));
             assert!(twice.is_none(), "a field comes once");
         });
         if position == 0 {
@@ -144,7 +148,7 @@ fn check(hash: &Hash, model: &Model) {
     }
     for (field, (value, expire_at)) in model {
         let found = hash.find(field).expect("it is there");
-        assert_eq!((&found.value.item().to_vec(), &found.expire_at), (value, expire_at));
+        assert_eq!((&found.value.element().to_vec(), &found.expire_at), (value, expire_at));
         assert_eq!(hash.get(field, NOW).is_some(), alive.contains_key(field));
     }
     assert!(hash.find(b"no such field").is_none());
@@ -242,10 +246,10 @@ fn only_fields_with_an_expiry_pay_for_it() {
         hash.set(field.as_bytes(), Item::Bytes(b"0123456789"), FieldExpiry::Clear, &limits(512), SEED);
     }
     let Hash::Packed(buffer) = &hash else { panic!("it is packed") };
-    assert_eq!(buffer.len(), 2 + 10 * (1 + 6 + 1 + 10));
+    assert_eq!(buffer.len(), 2 + 10 * (1 + 5 + 1 + 8), "six bits a character");
     hash.set_expiry(b"field3", Some(NOW));
     let Hash::Expiring(buffer) = &hash else { panic!("it expires") };
-    assert_eq!(buffer.len(), 4 + 10 * (1 + 6 + 1 + 10) + 6);
+    assert_eq!(buffer.len(), 4 + 10 * (1 + 5 + 1 + 8) + 6);
 }
 
 #[test]

@@ -9,7 +9,7 @@
 //! that is pushed to has no space left but the other one has, the content slides over; when there is none at all, the
 //! buffer grows to the next size class of the allocator. So no space is wasted, and the worst push moves one block.
 //!
-//! Elements can be walked forwards only (see `element.rs`: a length behind each would cost a byte). The last one
+//! Elements can be walked forwards only (see `value/element`: a length behind each would cost a byte). The last one
 //! is found from the *mark*, the position of an element near the end: about `sqrt(2n)` elements before it when it was
 //! set, which makes the walks from it and the walks from the start that set it equally dear. A list of 13-byte elements
 //! pops at the tail with about 40 steps of a few instructions.
@@ -19,9 +19,9 @@
 //! # Invariant (the unsafe code below relies on it)
 //! - A block is a [`Buffer`] and nothing else.
 
-use super::element::{self, Element, Encoded};
 use super::End;
 use crate::value::buffer::Buffer;
+use crate::value::element::{self, Element, Encoded};
 use crate::value::forms::Pointer;
 use std::ops::Range;
 

@@ -1,15 +1,13 @@
 //! The list as a value.
 //!
 //! A short list is one [`Block`](block::Block): one allocation. A longer one is a [`Sequence`](sequence::Sequence) of blocks of 4 KiB.
-//! Both hold elements packed (see [`element`]). The name of Redis's form, `listpack` or `quicklist`, does not follow from that:
+//! Both hold elements packed (see [`element`](super::element)). The name of Redis's form, `listpack` or `quicklist`, does not follow from that:
 //! a [`Shape`](shape::Shape) keeps track of it.
 //!
 //! Good at: memory; both ends; reading in order; an element near an end. Linear, at some 5 GB/s: searches (LPOS,
 //! LREM, LINSERT). An index in the middle of a long list costs a sum over the counts of a quarter of its blocks.
 
 pub(crate) mod block;
-pub(crate) mod element;
-mod pack;
 mod read;
 pub(crate) mod search;
 pub(crate) mod sequence;
@@ -17,13 +15,13 @@ pub(crate) mod shape;
 #[cfg(test)]
 mod tests;
 
-pub use element::Element;
+pub use super::element::Element;
 pub use read::{Elements, Snapshot};
 
+use super::element::Encoded;
 use super::forms::forms;
 use super::{Collection, Object, Type};
 use block::Block;
-use element::Encoded;
 use search::{Preparation, Search};
 use sequence::{Run, Sequence, BLOCK_CAPACITY};
 pub(crate) use shape::Fill;
@@ -424,13 +422,11 @@ impl Collection for List {
         let mut list = List::new(0);
         let mut at = 0;
         while at < input.len() {
-            let (element, end) = Element::try_decode(input, at)?;
+            let (element, end) = Element::try_decode_canonical(input, at)?;
             element.with_bytes(|text| {
-                let canonical = Encoded::of(text).to_vec() == input[at..end];
                 list.before_growing(text.len(), 1, fill);
                 list.push(End::Tail, text);
-                canonical.then_some(())
-            })?;
+            });
             at = end;
         }
         Some(list)

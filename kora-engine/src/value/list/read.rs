@@ -1,9 +1,9 @@
 //! Elements of a list in order: as they are, or as they were.
 
 use super::block::Block;
-use super::element::{self, Element};
 use super::sequence::Sequence;
 use super::End;
+use crate::value::element::{self, Element};
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;

@@ -10,10 +10,10 @@
 //! still the same are skipped or replaced, and only those that have changed meanwhile are searched.
 
 use super::block::Block;
-use super::element::{self, Encoded};
 use super::read::Snapshot;
 use super::sequence::{Run, Sequence, Shareable};
 use super::End;
+use crate::value::element::{self, Encoded};
 use memchr::memmem::Finder;
 use std::collections::HashMap;
 use std::ops::Range;

@@ -13,9 +13,9 @@
 //! to a shared block copies it first.
 
 use super::block::Block;
-use super::element::{self, Element, Encoded};
 use super::read::{Elements, Snapshot};
 use super::End;
+use crate::value::element::{self, Element, Encoded};
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;

@@ -11,9 +11,9 @@
 //!
 //! [`Sequence`]: super::sequence::Sequence
 
-use super::element::Encoded;
 use super::sequence::Run;
 use super::End;
+use crate::value::element::Encoded;
 use std::collections::VecDeque;
 use std::ops::Range;
 

@@ -1,8 +1,8 @@
 //! A list behaves as a deque of strings.
 
-use super::element::tests::texts;
 use super::search::Preparation;
 use super::*;
+use crate::value::element::tests::texts;
 use proptest::prelude::*;
 use std::collections::VecDeque;
 

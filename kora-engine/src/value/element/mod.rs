@@ -1,8 +1,8 @@
-//! Elements of a list as bytes: an integer as an integer, text in six or seven bits a character.
+//! Elements of lists and packed hashes as bytes: an integer as an integer, text in six or seven bits a character.
 //!
-//! A list is many short texts in a row, and what they cost beside their characters is most of what can be saved. So an element
-//! has its length before it and nothing behind it (a tail is found by other means, see `block.rs`), and text of which
-//! every character is in one of three alphabets of 64 is stored in six bits a character; other ASCII text takes seven.
+//! Such a collection is many short texts in a row, and what they cost beside their characters is most of what can be saved. So an
+//! element has its length before it and nothing behind it (a list finds its tail by other means, see `list/block.rs`), and text of
+//! which every character is in one of three alphabets of 64 is stored in six bits a character; other ASCII text takes seven.
 //!
 //! | first byte | element | bytes in all |
 //! |---|---|---|
@@ -19,14 +19,21 @@
 //! | `0x54`, `0x55`, `0x56` | bytes, their number in 1, 2 or 4 bytes | 2, 3, 5 + them |
 //!
 //! Each text has one encoding (the first of: integer, signs, names, words, ASCII, bytes), so equal elements are equal bytes: a search
-//! compares the encoded forms. Characters are packed from the low bits up; the unused bits of the last byte are 0.
+//! compares the encoded forms (see [`Needle`]). No encoding is the beginning of another one. Characters are packed from the low
+//! bits up; the unused bits of the last byte are 0.
 //!
-//! An element also knows what Redis's listpack would spend on it: the names of forms that OBJECT ENCODING answers
-//! depend on that (see `shape.rs`).
+//! An element also knows what Redis's listpack would spend on it: the names of forms that OBJECT ENCODING answers for lists
+//! depend on that (see `list/shape.rs`).
 
-use super::pack::{self, packed_len, Alphabet, PACKED_MAX, PACKED_ROOM, TEXT_ROOM};
+mod needle;
+mod pack;
+
+pub(crate) use needle::Needle;
+
+use super::item::{Item, Sink};
 use crate::args::parse_i64;
 use crate::reply::Reply;
+use pack::{packed_len, Alphabet, PACKED_MAX, PACKED_ROOM, TEXT_ROOM};
 
 /// Longest decimal text of a 64-bit integer.
 const INT_TEXT_MAX: usize = 20;
@@ -80,7 +87,7 @@ const fn lengths() -> [u8; 256] {
     lengths
 }
 
-/// An element of a list, borrowed from where it is stored.
+/// An element, borrowed from where it is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Element<'a> {
     /// A text that is a canonical 64-bit integer.
@@ -129,9 +136,28 @@ impl<'a> Element<'a> {
         }
     }
 
+    /// `f` of it as collections know it whose members are not packed.
+    #[inline]
+    pub fn with_item<T>(self, f: impl FnOnce(Item<'_>) -> T) -> T {
+        match self {
+            Element::Int(int) => f(Item::Int(int)),
+            Element::Bytes(bytes) => f(Item::Bytes(bytes)),
+            Element::Packed(packed) => f(Item::Bytes(packed.unpack(&mut [0; TEXT_ROOM]))),
+        }
+    }
+
     /// Its text, copied.
     pub fn to_vec(self) -> Vec<u8> {
         self.with_bytes(<[u8]>::to_vec)
+    }
+
+    /// Length of its text in bytes.
+    pub fn text_len(self) -> usize {
+        match self {
+            Element::Int(int) => itoa::Buffer::new().format(int).len(),
+            Element::Bytes(bytes) => bytes.len(),
+            Element::Packed(packed) => packed.len as usize,
+        }
     }
 
     /// Bytes that it would take in a listpack.
@@ -156,7 +182,8 @@ impl<'a> Element<'a> {
         }
     }
 
-    /// The same of bytes that may be anything. That it is the encoding which its text has is not checked.
+    /// The same of bytes that may be anything. That it is the encoding which its text has is not checked: see
+    /// [`Element::try_decode_canonical`].
     #[inline]
     pub(crate) fn try_decode(bytes: &'a [u8], at: usize) -> Option<(Element<'a>, usize)> {
         let first = *bytes.get(at)?;
@@ -198,6 +225,13 @@ impl<'a> Element<'a> {
             _ => Element::Bytes(rest),
         };
         Some((element, end))
+    }
+
+    /// As [`Element::try_decode`]; none also when it is not the one encoding of its text.
+    pub(crate) fn try_decode_canonical(bytes: &'a [u8], at: usize) -> Option<(Element<'a>, usize)> {
+        let (element, end) = Element::try_decode(bytes, at)?;
+        let canonical = element.with_bytes(|text| Encoded::of(text).is(&bytes[at..end]));
+        canonical.then_some((element, end))
     }
 
     fn try_decode_long(bytes: &'a [u8], at: usize) -> Option<(Element<'a>, usize)> {
@@ -284,7 +318,7 @@ fn text_listpack_len(len: usize) -> usize {
 /// Bytes before packed characters, at most.
 const TAG_MAX: usize = 2;
 
-/// A text in the form in which lists store it.
+/// A text in the form in which it is stored.
 pub(crate) struct Encoded<'a> {
     /// What the encoding begins with, from `start` to `end`: all of it, but for the text of those that are not packed.
     head: [u8; TAG_MAX + PACKED_ROOM],
@@ -303,19 +337,41 @@ impl<'a> Encoded<'a> {
     /// When it is 4 GiB or longer.
     #[inline]
     pub(crate) fn of(text: &'a [u8]) -> Encoded<'a> {
-        let mut encoded =
-            Encoded { head: [0; TAG_MAX + PACKED_ROOM], start: 0, end: 1, body: &[], listpack_len: 0 };
+        let mut encoded = Encoded::EMPTY;
         if text.len() <= INT_TEXT_MAX {
             if let Some(int) = parse_i64(text) {
                 encoded.set_int(int);
                 return encoded;
             }
         }
-        encoded.listpack_len = text_listpack_len(text.len());
-        if !encoded.pack(text) {
-            encoded.set_bytes(text);
+        encoded.set_text(text);
+        encoded
+    }
+
+    /// Encodes an item, which knows whether it is an integer.
+    ///
+    /// # Panics
+    /// When its text is 4 GiB or longer.
+    #[inline]
+    pub(crate) fn of_item(item: Item<'a>) -> Encoded<'a> {
+        let mut encoded = Encoded::EMPTY;
+        match item {
+            Item::Int(int) => encoded.set_int(int),
+            Item::Bytes(text) => encoded.set_text(text),
         }
         encoded
+    }
+
+    const EMPTY: Encoded<'static> =
+        Encoded { head: [0; TAG_MAX + PACKED_ROOM], start: 0, end: 1, body: &[], listpack_len: 0 };
+
+    /// Of a text that is no integer.
+    #[inline]
+    fn set_text(&mut self, text: &'a [u8]) {
+        self.listpack_len = text_listpack_len(text.len());
+        if !self.pack(text) {
+            self.set_bytes(text);
+        }
     }
 
     fn set_int(&mut self, int: i64) {
@@ -418,6 +474,22 @@ impl<'a> Encoded<'a> {
         }
     }
 
+    /// Adds it at the end.
+    #[inline]
+    pub(crate) fn append_to(&self, out: &mut impl Sink) {
+        out.put(self.head());
+        if !self.body.is_empty() {
+            out.put(self.body);
+        }
+    }
+
+    /// Whether these bytes are it.
+    #[inline]
+    pub(crate) fn is(&self, bytes: &[u8]) -> bool {
+        let head = self.head();
+        bytes.len() == self.len() && bytes.starts_with(head) && &bytes[head.len()..] == self.body
+    }
+
     /// The whole encoding, copied.
     pub(crate) fn to_vec(&self) -> Vec<u8> {
         let mut bytes = vec![0; self.len()];
@@ -495,6 +567,10 @@ pub(crate) mod tests {
             for text in &texts {
                 let (element, end) = Element::decode(&bytes, at);
                 prop_assert_eq!(&element.to_vec(), text);
+                prop_assert_eq!(element.text_len(), text.len());
+                element.with_item(|item| assert_eq!(item, Item::of(text)));
+                prop_assert_eq!(Encoded::of_item(Item::of(text)).to_vec(), &bytes[at..end]);
+                prop_assert_eq!(Element::try_decode_canonical(&bytes, at), Some((element, end)));
                 prop_assert_eq!(element.listpack_len(), Encoded::of(text).listpack_len);
                 prop_assert_eq!(next(&bytes, at), end);
                 prop_assert_eq!(Element::try_decode(&bytes[..end - 1], at), None);
@@ -515,7 +591,9 @@ pub(crate) mod tests {
             if let Some((element, end)) = Element::try_decode(&bytes, at) {
                 prop_assert!(end <= bytes.len() && end > at);
                 prop_assert_eq!(next(&bytes, at), end);
-                element.with_bytes(|_| ());
+                let encoding = element.with_bytes(|text| Encoded::of(text).to_vec());
+                let canonical = encoding == bytes[at..end];
+                prop_assert_eq!(Element::try_decode_canonical(&bytes, at).is_some(), canonical);
             }
         }
     }
