@@ -39,6 +39,7 @@ fn usage_is_what_the_allocator_gave() {
         "lpush k {}-an-element-that-is-longer-than-others-are-and-of-Many-Different-Characters",
         "hset k field:{} value:{}",
         "hset k {} {}",
+        "hset k a:{} value:{} b:{} Value:{} c:{} {}",
         "sadd k member:{}",
         "sadd k {}",
         "zadd k {} member:{}",

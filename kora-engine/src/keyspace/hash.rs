@@ -100,6 +100,17 @@ impl Editor<'_, Hash> {
         }
     }
 
+    /// Makes room for these fields and values, which are about to be set, in a packed hash that has none: so it does not grow with each.
+    /// It holds the same as before: no change.
+    pub fn reserve(&mut self, pairs: &[&[u8]]) {
+        self.value_mut().reserve(pairs.len() / 2, pairs.iter().map(|text| text.len()).sum());
+    }
+
+    /// Gives back the room that they did not need. It holds the same as before: no change.
+    pub fn fit(&mut self) {
+        self.value_mut().fit();
+    }
+
     /// Makes a table of a packed hash that has as many fields as it may have.
     pub fn make_room_for_one(&mut self, limits: &EncodingLimits) {
         if self.is_packed() && self.len() >= limits.hash_max_listpack_entries {

@@ -126,12 +126,10 @@ impl Buffer {
         }
     }
 
-    /// Gives back what the content does not need.
+    /// Gives back what the content does not need. It moves: a reallocation leaves in its place what would free less than half.
     pub fn shrink_to_fit(&mut self) {
-        if self.is_empty() {
-            *self = Buffer::new();
-        } else if size_class(HEADER + self.len()) < HEADER + self.capacity() {
-            self.reallocate(self.len());
+        if self.is_empty() || size_class(HEADER + self.len()) < HEADER + self.capacity() {
+            *self = self.clone();
         }
     }
 

@@ -8,6 +8,7 @@ use crate::limits::EncodingLimits;
 use crate::reply::Reply;
 use crate::value::hash::{FieldExpiry, Hash};
 use crate::value::item::Item;
+use crate::value::Collection;
 
 /// The hash at a key, an empty one when there is none, for a command that is about to set fields. What is past its time is
 /// gone from a packed one; of a large one each field is looked at when it is set.
@@ -41,10 +42,17 @@ pub(super) fn set_pairs(
     limits: &EncodingLimits,
 ) -> usize {
     make_room(hash, pairs, limits);
+    let is_first = pairs.len() > 2 && hash.is_empty();
+    if is_first {
+        hash.reserve(pairs);
+    }
     let mut created = 0;
     for pair in pairs.chunks_exact(2) {
         hash.reclaim_field(pair[0], now);
         created += hash.set(pair[0], Item::of(pair[1]), expiry, limits) as usize;
+    }
+    if is_first {
+        hash.fit();
     }
     created
 }

@@ -34,6 +34,9 @@ use table::value_of;
 /// The latest expiry of a field: what Redis's index of expiries has bits for (the year 4199).
 pub const EXPIRY_MAX: UnixMs = (1 << 46) - 1;
 
+/// Bytes beside the text of a field and a value that are no longer than most are, at most.
+const PAIR_HEADS: usize = 4;
+
 forms! {
     /// A hash.
     #[derive(Clone)]
@@ -246,6 +249,20 @@ impl Hash {
         packed::to_expiring(&mut buffer);
         *self = Hash::Expiring(buffer);
         true
+    }
+
+    /// Makes room in a packed hash for pairs whose fields and values have so many bytes in all.
+    pub(crate) fn reserve(&mut self, pairs: usize, bytes: usize) {
+        if let Hash::Packed(buffer) | Hash::Expiring(buffer) = self {
+            buffer.reserve(bytes.saturating_add(pairs * PAIR_HEADS).min(BYTES_MAX));
+        }
+    }
+
+    /// Gives back the room that was not needed.
+    pub(crate) fn fit(&mut self) {
+        if let Hash::Packed(buffer) | Hash::Expiring(buffer) = self {
+            buffer.shrink_to_fit();
+        }
     }
 
     /// Whether this pair is too much for a packed hash, whatever the number of its pairs.

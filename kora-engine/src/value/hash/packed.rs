@@ -231,7 +231,7 @@ pub(super) fn insert(
 ) {
     let len = field.len() + value.len();
     if buffer.is_empty() {
-        *buffer = Buffer::with_capacity(form.head_len() + len + expire_at.map_or(0, |_| TIME_LEN));
+        buffer.reserve(form.head_len() + len + expire_at.map_or(0, |_| TIME_LEN));
         buffer.extend_from_slice(&[0; 4][..form.head_len()]);
     }
     let packed = Packed::new(buffer, form);
