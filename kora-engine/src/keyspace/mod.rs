@@ -210,16 +210,17 @@ impl Keyspace {
         Key { bytes, hash: self.dbs[0].hash(bytes) }
     }
 
-    /// Asks the processor for the cache line of the key's slot: the first of two that a command on it will wait for.
+    /// Asks the processor for the cache line of the key's slot: the first of two or three that a command on it will wait for.
     #[inline]
     pub fn prefetch_slot(&self, db: u16, key: &Key<'_>) {
         self.dbs[db as usize].prefetch(key.hash);
     }
 
-    /// Asks for the cache line of the key's record; its slot must be at hand by now.
+    /// Asks for the cache line of the key's record; its slot must be at hand by now. Of what it returns, if anything,
+    /// [`Entry::prefetch_collection`] asks for the rest once the record is at hand.
     #[inline]
-    pub fn prefetch_record(&self, db: u16, key: &Key<'_>) {
-        self.dbs[db as usize].prefetch_record(key.hash);
+    pub fn prefetch_record(&self, db: u16, key: &Key<'_>) -> Option<Entry<'_>> {
+        self.dbs[db as usize].prefetch_record(key.hash)
     }
 
     // ---- reads -------------------------------------------------------------------------------------------

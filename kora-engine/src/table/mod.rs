@@ -232,11 +232,12 @@ impl Table {
         entry.segment.prefetch(entry.homes, tag);
     }
 
-    /// Second stage of a batched lookup, when the slots have arrived: asks for the record.
+    /// Second stage of a batched lookup, when the slots have arrived: asks for the record. Returns the one that it probably
+    /// is, for the third stage: [`Entry::prefetch_collection`], when the record has arrived.
     #[inline]
-    pub fn prefetch_record(&self, hash: KeyHash) {
+    pub fn prefetch_record(&self, hash: KeyHash) -> Option<Entry<'_>> {
         let (_, entry, tag) = self.locate(hash);
-        entry.segment.prefetch_record(entry.homes, tag);
+        entry.segment.prefetch_record(entry.homes, tag)
     }
 
     /// The entry of a key.

@@ -322,11 +322,16 @@ impl Segment {
         prefetch(self.0.as_ptr().wrapping_add(home(tag, homes)).cast());
     }
 
-    /// Prefetches the record in the first slot of this tag.
+    /// Prefetches the record in the first slot of this tag, if there is one.
     #[inline(always)]
-    pub(super) fn prefetch_record(&self, homes: u32, tag: u64) {
-        let slot = self.get(self.first_not_below(homes, tag));
+    pub(super) fn prefetch_record(&self, homes: u32, tag: u64) -> Option<Entry<'_>> {
+        let at = self.first_not_below(homes, tag);
+        let slot = self.get(at);
+        if slot == 0 || slot >> ADDRESS_BITS != tag >> ADDRESS_BITS {
+            return None;
+        }
         Record::prefetch(slot & ADDRESS_MASK);
+        Some(self.entry(at))
     }
 
     /// Prefetches the record in an occupied slot.

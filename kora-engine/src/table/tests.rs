@@ -177,7 +177,11 @@ fn run(mut table: Table, steps: &[Step]) {
                 let key = key(*id);
                 let hash = table.hash(&key);
                 table.prefetch(hash);
-                table.prefetch_record(hash);
+                let probable = table.prefetch_record(hash);
+                assert!(probable.is_some() || !model.contains_key(&key));
+                if let Some(entry) = probable {
+                    entry.prefetch_collection();
+                }
                 let entry = table.get(hash, &key);
                 assert_eq!(entry.is_some(), model.contains_key(&key));
                 if let Some(entry) = entry {
