@@ -37,7 +37,7 @@ pub mod load;
 mod reply;
 pub mod responder;
 mod slot;
-mod stalls;
+pub mod stalls;
 mod sys;
 mod zipf;
 

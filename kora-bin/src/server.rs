@@ -86,6 +86,7 @@ fn options(config: &Config, file: Option<PathBuf>) -> Options {
         tcp_backlog: config.tcp_backlog,
         databases: config.databases as u16,
         spin_us: config.spin_us,
+        disable_thp: config.disable_thp,
         debug_command: match config.enable_debug_command {
             DebugCommand::No => kora_net::options::DebugCommand::No,
             DebugCommand::Local => kora_net::options::DebugCommand::Local,

@@ -320,3 +320,34 @@ fn info_tells_what_the_kernel_and_the_counts_tell() {
     assert_eq!(info(&mut client, "stats", "evicted_keys"), 0);
     assert!(client.command("MEMORY DOCTOR").text().contains("Limit: "));
 }
+
+/// Whether the kernel gives the process huge pages, as it says itself (Linux 5.0 and later).
+fn has_huge_pages(server: &Server) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid())).expect("the server runs");
+    let line = status.lines().find_map(|line| line.strip_prefix("THP_enabled:"));
+    line.expect("the kernel tells").trim() == "1"
+}
+
+#[test]
+fn huge_pages_are_kept_off_when_asked_for_and_with_a_small_limit() {
+    let kora = || match Launch::kora() {
+        launch if launch.subject == Subject::Kora => Some(launch),
+        _ => None,
+    };
+    let Some(launch) = kora() else { return };
+    let server = launch.start();
+    assert!(has_huge_pages(&server));
+    let mut client = server.client();
+    assert_eq!(client.command("CONFIG GET disable-thp").items()[1].text(), "no");
+    client.command("CONFIG SET maxmemory 64mb");
+    assert!(!has_huge_pages(&server));
+    client.command("CONFIG SET maxmemory 0");
+    assert!(has_huge_pages(&server));
+    let server = kora().expect("as before").argument("--disable-thp").argument("true").start();
+    let mut client = server.client();
+    assert_eq!(client.command("CONFIG GET disable-thp").items()[1].text(), "yes");
+    for limit in ["64mb", "0"] {
+        client.command(&format!("CONFIG SET maxmemory {limit}"));
+        assert!(!has_huge_pages(&server), "{limit}");
+    }
+}

@@ -73,6 +73,8 @@ pub struct Options {
     pub databases: u16,
     /// Microseconds of looking for work before an executor parks.
     pub spin_us: u64,
+    /// Whether memory is taken in small pages only.
+    pub disable_thp: bool,
     /// Who may use DEBUG.
     pub debug_command: DebugCommand,
     /// Path of the configuration file, for INFO and CONFIG REWRITE.

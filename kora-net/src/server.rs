@@ -49,6 +49,9 @@ pub fn start(options: Options) -> Result<Server, ServerError> {
     let mut listeners = open_listeners(&options)?;
     let process = Arc::new(Process::new(options)?);
     // Before there is much memory: a limit has a say in the size of its pages.
+    if process.options.disable_thp {
+        process.memory.disable_huge_pages();
+    }
     process.memory.set_limit(process.options.settings.maxmemory);
     let count = process.options.cores.len();
     let (ready, started) = mpsc::channel::<(usize, Result<String, String>)>();

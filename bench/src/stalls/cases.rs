@@ -1,16 +1,23 @@
 //! What is filled and what is then sent.
 
 /// A command that is sent so many times, with another `__key__` each time.
-pub(super) struct Fill {
-    pub(super) command: &'static str,
-    pub(super) times: u64,
+#[derive(Debug)]
+pub struct Fill {
+    /// The command, with `__key__`, `__random__` and `__data__` in it.
+    pub command: &'static str,
+    /// How often it is sent.
+    pub times: u64,
 }
 
 /// One command on something large.
-pub(super) struct Case {
-    pub(super) name: &'static str,
-    pub(super) fill: &'static [Fill],
-    pub(super) command: &'static str,
+#[derive(Debug)]
+pub struct Case {
+    /// Name of the case.
+    pub name: &'static str,
+    /// What is sent before.
+    pub fill: &'static [Fill],
+    /// The command that is measured.
+    pub command: &'static str,
 }
 
 const fn million(command: &'static str) -> Fill {
@@ -49,7 +56,8 @@ const STRING: &[Fill] = &[once("SETBIT {big}zeros 4294967295 1"), once("BITOP NO
 /// 250 MB of ones.
 const GROWING: &[Fill] = &[once("SETBIT {big}zeros 2000000000 1"), once("BITOP NOT {big} {big}zeros")];
 
-pub(super) const CASES: &[Case] = &[
+/// All of them.
+pub const CASES: &[Case] = &[
     // memory that is given back
     case("del-set", SET, "DEL big"),
     case("del-intset", INTEGERS, "DEL big"),

@@ -18,7 +18,7 @@ use crate::compare::subject::Subject;
 use crate::load::{self, KeySpace, LoadConfig, Workload};
 use crate::sys::affinity::{self, CpuList};
 use crate::Error;
-use cases::{Case, CASES};
+pub use cases::{Case, Fill, CASES};
 
 mod cases;
 

@@ -236,6 +236,14 @@ pub(crate) static KEYS: &[Key] = &[
         help: "Bytes that the process may take before keys are evicted or writes refused; 0 for no limit",
     },
     Key {
+        name: "disable_thp",
+        group: MEMORY,
+        kind: Kind::Boolean,
+        default: Default::Text("false"),
+        redis: Some("disable-thp"),
+        help: "Keep off transparent huge pages: slower lookups in many keys, but a new page never takes long to get",
+    },
+    Key {
         name: "maxmemory_policy",
         group: MEMORY,
         kind: Kind::Choice(&EvictionPolicy::NAMES),

@@ -71,6 +71,8 @@ pub struct Config {
     pub password_file: Option<PathBuf>,
     /// Refuse other hosts while there is no password.
     pub protected_mode: bool,
+    /// No transparent huge pages.
+    pub disable_thp: bool,
     /// Who may use DEBUG.
     pub enable_debug_command: DebugCommand,
     /// Connections at the same time.

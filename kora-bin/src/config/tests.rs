@@ -91,6 +91,7 @@ const KEYS_TABLE: &[(&str, &str, &str, &str, &str, &str)] = &[
     ("databases", "1", "1", "0", "0", "1 to 16384"),
     ("hz", "100", "100", "501", "501", "1 to 500"),
     ("maxmemory", "64mb", "\"64mb\"", "-1", "-1", "a size such as \"512mb\""),
+    ("disable_thp", "yes", "true", "maybe", "\"no\"", "true or false"),
     ("maxmemory_policy", "volatile-ttl", "\"volatile-ttl\"", "lru", "\"lru\"", POLICIES),
     ("maxmemory_samples", "10", "10", "0", "65", "1 to 64"),
     ("maxmemory_eviction_tenacity", "100", "100", "101", "-1", "0 to 100"),

@@ -100,6 +100,7 @@ const PARAMETERS: &[Parameter] = &[
     fixed("daemonize", |_, _| yes_or_no(false)),
     fixed("databases", |options, _| options.databases.to_string()),
     fixed("dir", |_, _| std::env::current_dir().map(|dir| dir.display().to_string()).unwrap_or_default()),
+    fixed("disable-thp", |options, _| yes_or_no(options.disable_thp)),
     fixed("enable-debug-command", |options, _| {
         match options.debug_command {
             DebugCommand::No => "no",
@@ -722,6 +723,7 @@ pub(super) mod tests {
             tcp_backlog: 511,
             databases: 16,
             spin_us: 0,
+            disable_thp: false,
             debug_command: DebugCommand::Local,
             config_file: None,
             version: "0.1.0",

@@ -20,7 +20,7 @@
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 /// Up to one part in this many above `maxmemory` the resident set may grow.
@@ -99,10 +99,18 @@ pub struct Gauge {
     exceeded_since_us: AtomicU64,
     /// How long that has been so, all in all, microseconds.
     exceeded_us: AtomicU64,
+    /// Memory is taken in small pages, whatever the limit.
+    no_huge_pages: AtomicBool,
     shares: Vec<Share>,
     /// `/proc/self/statm`.
     statm: Option<File>,
     page: u64,
+}
+
+/// Whether the process's memory, what it gets from now on, is to be in small pages.
+fn set_small_pages(small: bool) {
+    // SAFETY: no memory is involved. Where the kernel does not know huge pages this fails, and there are none.
+    unsafe { libc::prctl(libc::PR_SET_THP_DISABLE, small as libc::c_ulong, 0, 0, 0) };
 }
 
 impl Gauge {
@@ -121,6 +129,7 @@ impl Gauge {
             cut_at_ms: AtomicU64::new(0),
             exceeded_since_us: AtomicU64::new(0),
             exceeded_us: AtomicU64::new(0),
+            no_huge_pages: AtomicBool::new(false),
             shares: (0..executors).map(|_| Share::default()).collect(),
             statm: File::open("/proc/self/statm").ok(),
             page: page.max(0) as u64,
@@ -187,13 +196,18 @@ impl Gauge {
         self.allow(0);
     }
 
+    /// Has all memory from now on in small pages, whatever the limit.
+    pub(crate) fn disable_huge_pages(&self) {
+        self.no_huge_pages.store(true, Ordering::Relaxed);
+        set_small_pages(true);
+    }
+
     /// Changes `maxmemory`; 0 is none.
     pub(crate) fn set_limit(&self, limit: u64) {
         let before = self.limit.swap(limit, Ordering::Relaxed);
         let small_pages = |limit| limit > 0 && limit < HUGE_PAGES_MIN;
-        if small_pages(limit) != small_pages(before) {
-            // SAFETY: no memory is involved. Where the kernel does not know huge pages this fails, and there are none.
-            unsafe { libc::prctl(libc::PR_SET_THP_DISABLE, small_pages(limit) as libc::c_ulong, 0, 0, 0) };
+        if small_pages(limit) != small_pages(before) && !self.no_huge_pages.load(Ordering::Relaxed) {
+            set_small_pages(small_pages(limit));
         }
         self.allowed.store(if limit == 0 { u64::MAX } else { limit }, Ordering::Relaxed);
         self.resident_now();

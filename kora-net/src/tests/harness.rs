@@ -68,6 +68,7 @@ impl TestServer {
             tcp_backlog: 511,
             databases: 16,
             spin_us: 0,
+            disable_thp: false,
             debug_command: DebugCommand::Local,
             config_file: None,
             version: "0.0.0",

@@ -26,7 +26,7 @@ const TOO_MANY_KEYS: Error = Error::new("ERR Number of keys can't be greater tha
 const NEGATIVE_LIMIT: Error = Error::new("ERR LIMIT can't be negative");
 
 /// Steps of a computation, each of which can be an insertion, in the time of a visit to a segment of the table.
-const STEPS_PER_SEGMENT: usize = 96;
+const STEPS_PER_SEGMENT: usize = 64;
 
 /// SUNION key [key ...]
 pub(super) fn sunion(exec: &mut Exec<'_>, reply: &mut dyn Reply) -> Outcome {
