@@ -11,7 +11,7 @@
 //! the limits. Set operations (union, intersection, difference) build their results by the same insertions, and so arrive at
 //! Redis's form too, with one exception that Redis has as well: see [`Set::compact_ints`].
 //!
-//! Good at: memory (a byte or two per near integer, one byte over the text of a short member), steady insertion, since a table
+//! Good at: memory (a few bits per near integer, one byte over the text of a short member), steady insertion, since a table
 //! grows a segment at a time. Bad at: order; ranks exist for random choices only.
 
 mod ints;
