@@ -1325,6 +1325,10 @@ impl Executor {
             self.seats[index as usize].connection = None;
             self.free_seats.push(index);
             self.process.clients.fetch_sub(1, Ordering::Relaxed);
+            if self.free_seats.len() == self.seats.len() {
+                // Nothing is received any more: what was for the last one has been reaped.
+                self.ring.release_buffers();
+            }
         }
     }
 

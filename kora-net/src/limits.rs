@@ -7,7 +7,8 @@ pub const RING_ENTRIES: u32 = 1024;
 /// Provided receive buffers per executor. Each is given back in the turn in which it was filled, so this bounds one turn's
 /// input, not the number of connections.
 pub const RECV_BUFFERS: u16 = 128;
-/// Size of a receive buffer: a pipeline of 16 SETs of 256 bytes is 5 KB; 2 MiB in all per executor.
+/// Size of a receive buffer: a pipeline of 16 SETs of 256 bytes is 5 KB; 2 MiB in all per executor, of which an executor without clients
+/// holds nothing.
 pub const RECV_BUFFER_LEN: usize = 16 * 1024;
 
 /// Commands of one connection in one turn: then it is the next connection's.

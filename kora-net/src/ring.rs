@@ -101,6 +101,8 @@ pub struct SocketRing {
     mask: u16,
     /// Local copy of the buffer ring's tail; published after each batch of recycled buffers.
     tail: u16,
+    /// Buffers that were filled since their memory was last given back.
+    filled: u32,
     /// Where the kernel writes the eventfd's counter.
     wake_counter: Box<u64>,
     /// What the kernel offers, for the line at start.
@@ -171,6 +173,7 @@ impl SocketRing {
             buffer_len: sizes.buffer_len,
             mask: sizes.buffers - 1,
             tail: 0,
+            filled: 0,
             wake_counter: Box::new(0),
             features: features.join(","),
         };
@@ -198,6 +201,7 @@ impl SocketRing {
     /// Gives a buffer back. The kernel sees it after [`SocketRing::publish_recycled`].
     #[inline]
     pub fn recycle(&mut self, received: Received) {
+        self.filled = self.filled.saturating_add(1);
         self.recycle_unused(received.buffer);
     }
 
@@ -215,6 +219,23 @@ impl SocketRing {
             entry.set_bid(buffer);
         }
         self.tail = self.tail.wrapping_add(1);
+    }
+
+    /// Gives the memory of the buffers back to the system, for the time when nothing is received. They are used in turn, so all of them have
+    /// some after a while, whatever the number of connections.
+    pub fn release_buffers(&mut self) {
+        /// Fewer pages than that are not worth a call.
+        const FILLED_MIN: u32 = 32;
+        // Beside the ring itself it is those who have received that hold the memory.
+        if self.filled < FILLED_MIN || Rc::strong_count(&self.buffers) > 1 {
+            return;
+        }
+        self.filled = 0;
+        // SAFETY: a private mapping of this length, of which no slice exists, as slices are borrowed from a `Received`. What the kernel
+        // has received and not reported yet would be lost, but nothing else.
+        unsafe {
+            libc::madvise(self.buffers.address.as_ptr().cast(), self.buffers.len, libc::MADV_DONTNEED);
+        }
     }
 
     /// Lets the kernel see the recycled buffers.
@@ -383,6 +404,61 @@ impl Drop for Mapping {
         // SAFETY: this is the mapping made in `new`, and nobody refers to it any more.
         unsafe {
             libc::munmap(self.address.as_ptr().cast(), self.len);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+    use std::os::fd::AsRawFd;
+    use std::os::unix::net::UnixStream;
+
+    /// Pages of the buffers that have memory.
+    fn resident(ring: &SocketRing) -> usize {
+        let mut pages = vec![0u8; ring.buffers.len / 4096];
+        // SAFETY: a mapping of this length, and a byte for each of its pages.
+        let result = unsafe {
+            libc::mincore(ring.buffers.address.as_ptr().cast(), ring.buffers.len, pages.as_mut_ptr())
+        };
+        assert_eq!(result, 0);
+        pages.iter().filter(|&&page| page & 1 != 0).count()
+    }
+
+    #[test]
+    fn memory_of_buffers_that_nobody_needs_goes_back() {
+        let sizes = RingSizes { entries: 8, buffers: 64, buffer_len: 4096 };
+        let mut ring = SocketRing::new(sizes).expect("io_uring");
+        let (mut client, server) = UnixStream::pair().unwrap();
+        ring.recv_multi(server.as_raw_fd(), 1);
+        let mut receive = |ring: &mut SocketRing, text: &[u8]| {
+            client.write_all(text).unwrap();
+            let mut completions = Vec::new();
+            while completions.is_empty() {
+                ring.enter(Some(Sleep { time: Duration::from_secs(5), certain: 0 })).unwrap();
+                ring.reap(&mut completions);
+            }
+            let completion: Completion = completions[0];
+            assert!(completion.more());
+            let received = ring.received(completion.buffer().unwrap(), completion.result as usize);
+            assert_eq!(received.bytes(), text);
+            received
+        };
+        for round in 0..3 {
+            for i in 0..100 {
+                let received = receive(&mut ring, format!("{round} {i}").as_bytes());
+                ring.recycle(received);
+                ring.publish_recycled();
+            }
+            assert_eq!(resident(&ring), 64);
+            let held = receive(&mut ring, b"held");
+            ring.release_buffers();
+            assert_eq!((resident(&ring), held.bytes()), (64, &b"held"[..]));
+            ring.recycle(held);
+            ring.publish_recycled();
+            ring.release_buffers();
+            assert_eq!(resident(&ring), 0);
         }
     }
 }
