@@ -263,15 +263,17 @@ pub fn set_prompt_purge(prompt: bool) {
 }
 
 /// Whether the block lies in a page of which at most `percent` per cent are in use, and which is not the one that new blocks of
-/// its size are taken from: moving it elsewhere helps the page to become empty.
+/// its size are taken from: moving it elsewhere helps the page to become empty. False for what lies in a mapping of its own.
 ///
 /// # Safety
-/// `block` is a live block of this allocator that the calling thread has allocated.
+/// `block` points to or into a live block of this allocator that the calling thread has allocated.
 #[inline]
 pub unsafe fn is_in_sparse_page(block: *const u8, percent: u8) -> bool {
-    // A mapping begins with a page; mimalloc knows nothing of it.
+    // mimalloc reads the head of a segment below any address that it is asked about, and below a mapping there can be anything or
+    // nothing. It looks first whether the address is its own only if it was built with debug information, so it is asked that here. (It
+    // says no as well of the rare segments outside its arenas.)
     // SAFETY: only the address is looked at.
-    if block.addr().is_multiple_of(region::ALIGN_MAX) && !unsafe { mi::mi_is_in_heap_region(block.cast()) } {
+    if !unsafe { mi::mi_is_in_heap_region(block.cast()) } {
         return false;
     }
     // SAFETY: by the caller; no heap given means that of the block.

@@ -6,9 +6,9 @@
 //! - is zero without being touched: a bit at the far end of a new string takes a page;
 //! - grows by moving page tables (`mremap`), whatever its length;
 //! - goes back in parts of [`PART`], one for each call of [`release_some`], on threads that call it: so an executor that drops a
-//!   large string does not stand still. Other threads give it back at once.
+//!   large string, or cuts one off, does not stand still. Other threads give it back at once.
 //!
-//! What waits to go back is a list of the thread, linked through the blocks themselves.
+//! What waits to go back is a list of the thread, linked through the blocks themselves. A thread that ends gives back all of it.
 
 use std::cell::Cell;
 use std::ptr;
@@ -24,10 +24,11 @@ const PART: usize = 4 << 20;
 /// While so many bytes of a thread wait to go back, blocks that it frees go back at once.
 const WAITING_MAX: usize = 512 << 20;
 
-const PAGE: usize = 4096;
+/// The largest page that the system can have: mappings are cut off at its multiples only.
+const PAGE: usize = if cfg!(target_arch = "x86_64") { 4096 } else { 64 << 10 };
 
-/// Widest alignment of a mapping.
-pub(crate) const ALIGN_MAX: usize = PAGE;
+/// Widest alignment of a mapping: the smallest page that a system has.
+pub(crate) const ALIGN_MAX: usize = 4096;
 
 /// Bytes of all mappings, those that wait to go back included.
 static MAPPED: AtomicUsize = AtomicUsize::new(0);
@@ -42,8 +43,20 @@ thread_local! {
     /// Without destructors, so that they can be used at any time in the life of a thread.
     static FIRST: Cell<*mut Waiting> = const { Cell::new(ptr::null_mut()) };
     static WAITING: Cell<usize> = const { Cell::new(0) };
-    /// This thread calls `release_some`.
+    /// This thread calls `release_some`, and has not ended.
     static RELEASES: Cell<bool> = const { Cell::new(false) };
+    /// With a destructor, which gives back what waits when the thread ends.
+    static END: End = const { End };
+}
+
+struct End;
+
+impl Drop for End {
+    fn drop(&mut self) {
+        // What is freed from now on goes back at once.
+        RELEASES.set(false);
+        while release_part() {}
+    }
 }
 
 /// Bytes of all mappings of the process.
@@ -83,6 +96,11 @@ pub(crate) fn map(size: usize) -> *mut u8 {
 /// `block` is a block of this size from [`map`] or [`resize`] and is used under its new address only from now on.
 pub(crate) unsafe fn resize(block: *mut u8, size: usize, new_size: usize) -> *mut u8 {
     let (len, new_len) = (rounded(size), rounded(new_size));
+    if new_len < len {
+        // SAFETY: by the caller; the end is whole pages, which nobody uses any more.
+        unsafe { unmap(block.add(new_len), len - new_len) };
+        return block;
+    }
     // SAFETY: by the caller; a mapping that moves is nobody else's.
     let moved = unsafe { libc::mremap(block.cast(), len, new_len, libc::MREMAP_MAYMOVE) };
     if moved == libc::MAP_FAILED {
@@ -93,10 +111,10 @@ pub(crate) unsafe fn resize(block: *mut u8, size: usize, new_size: usize) -> *mu
     moved.cast()
 }
 
-/// Gives a block back, now or in parts.
+/// Gives a block back, or the end of one, now or in parts.
 ///
 /// # Safety
-/// `block` is a block of this size from [`map`] or [`resize`] and is not used again.
+/// `block` is a block of this size from [`map`] or [`resize`], or whole pages at the end of one, and is not used again.
 pub(crate) unsafe fn unmap(block: *mut u8, size: usize) {
     let len = rounded(size);
     if len <= PART || !RELEASES.get() || WAITING.get() >= WAITING_MAX {
@@ -123,7 +141,14 @@ unsafe fn unmap_now(start: *mut u8, len: usize) {
 /// Gives back a part of what this thread has freed; whether more waits. From the first call on, large blocks that this thread frees
 /// go back so.
 pub fn release_some() -> bool {
-    RELEASES.set(true);
+    if !RELEASES.get() {
+        // In its last moments a thread frees nothing in parts.
+        RELEASES.set(END.try_with(|_| ()).is_ok());
+    }
+    release_part()
+}
+
+fn release_part() -> bool {
     let first = FIRST.get();
     if first.is_null() {
         return false;

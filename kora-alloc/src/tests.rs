@@ -166,12 +166,112 @@ fn large_blocks_go_back_in_parts_where_a_thread_asks_for_it() {
 }
 
 #[test]
+fn what_is_cut_off_a_large_block_goes_back_in_parts() {
+    let layout = |size| Layout::from_size_align(size, 16).expect("a valid layout");
+    std::thread::spawn(move || {
+        // SAFETY: layouts with a size; the block is used within its size and freed once.
+        unsafe {
+            release_some();
+            let mut block = Allocator.alloc(layout(44 << 20));
+            block.write_bytes(3, 44 << 20);
+            block = Allocator.realloc(block, layout(44 << 20), (4 << 20) + 5);
+            assert_eq!(block.add((4 << 20) + 4).read(), 3);
+            assert!(thread_bytes() < 5 << 20, "what is cut off is not counted");
+            let mut parts = 1;
+            while release_some() {
+                parts += 1;
+            }
+            assert_eq!(parts, 10, "parts of 4 MiB");
+            // It can grow into where the end was, or move; what comes is zero.
+            let grown = Allocator.realloc(block, layout((4 << 20) + 5), 44 << 20);
+            assert_eq!((grown.read(), grown.add((44 << 20) - 1).read()), (3, 0));
+            Allocator.dealloc(grown, layout(44 << 20));
+        }
+        assert_eq!(thread_bytes(), 0);
+    })
+    .join()
+    .expect("no panic");
+}
+
+/// Whether there is memory at an address.
+fn is_mapped(address: usize) -> bool {
+    // SAFETY: the system looks whether the page is there and changes nothing.
+    let failed = unsafe { libc::msync(std::ptr::without_provenance_mut(address), 4096, libc::MS_ASYNC) } != 0;
+    !failed
+}
+
+#[test]
+fn a_thread_that_ends_gives_back_what_waits() {
+    // Larger than anything that other tests could map at the same place meanwhile.
+    const SIZE: usize = 1 << 30;
+    let layout = Layout::from_size_align(SIZE, 8).expect("a valid layout");
+    let address = std::thread::spawn(move || {
+        release_some();
+        // SAFETY: a layout with a size; the block is freed once.
+        unsafe {
+            let block = Allocator.alloc(layout);
+            assert!(!block.is_null());
+            Allocator.dealloc(block, layout);
+            assert!(is_mapped(block.addr() + SIZE / 2), "it waits");
+            block.addr()
+        }
+    })
+    .join()
+    .expect("no panic");
+    assert!((1..8).any(|part| !is_mapped(address + SIZE / 8 * part)));
+}
+
+#[test]
+fn what_the_system_does_not_have_is_refused_and_costs_nothing() {
+    for align in [1, 8, 4096] {
+        let huge = Layout::from_size_align(isize::MAX as usize - 8192, align).expect("a valid layout");
+        let small = Layout::from_size_align(5 << 20, align).expect("a valid layout");
+        // SAFETY: layouts with a size; the block is freed once, with its own layout, which it still has.
+        let sum = counted(|| unsafe {
+            assert!(Allocator.alloc(huge).is_null());
+            assert!(Allocator.alloc_zeroed(huge).is_null());
+            let block = Allocator.alloc(small);
+            block.write(9);
+            assert!(Allocator.realloc(block, small, huge.size()).is_null());
+            assert_eq!(block.read(), 9);
+            Allocator.dealloc(block, small);
+        });
+        assert_eq!(sum, 0);
+    }
+}
+
+#[test]
+fn widely_aligned_blocks_are_resized_whatever_they_are() {
+    for align in [4096, 8192, 1 << 20] {
+        let layout = |size| Layout::from_size_align(size, align).expect("a valid layout");
+        let sizes = [1 << 20, (4 << 20) - 1, 4 << 20, (4 << 20) + 1, 9 << 20, 4 << 20, 3 << 20, 5 << 20];
+        // SAFETY: layouts with a size; the block is used within its size and freed once.
+        let sum = counted(|| unsafe {
+            let (mut block, mut size) = (Allocator.alloc_zeroed(layout(sizes[0])), sizes[0]);
+            for new_size in sizes {
+                block.write(1);
+                block.add(size.min(new_size) - 1).write(2);
+                block = Allocator.realloc(block, layout(size), new_size);
+                assert!(block.addr().is_multiple_of(align));
+                assert_eq!((block.read(), block.add(size.min(new_size) - 1).read()), (1, 2));
+                size = new_size;
+            }
+            Allocator.dealloc(block, layout(size));
+        });
+        assert_eq!(sum, 0, "alignment {align}");
+    }
+}
+
+#[test]
 fn a_mapping_is_in_no_sparse_page() {
     let layout = Layout::from_size_align(8 << 20, 8).expect("a valid layout");
     // SAFETY: a layout with a size; the block is freed once.
     unsafe {
         let block = Allocator.alloc(layout);
-        assert!(!is_in_sparse_page(block, 100));
+        // Large strings lie somewhere in the buffer in which they came.
+        for at in [0, 37, 4096, (5 << 20) + 19] {
+            assert!(!is_in_sparse_page(block.add(at), 100));
+        }
         Allocator.dealloc(block, layout);
     }
 }
