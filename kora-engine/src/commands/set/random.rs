@@ -30,6 +30,9 @@ use std::rc::Rc;
 /// Members that are chosen at once.
 const AT_ONCE_MAX: usize = long_reply::FIRST_ELEMENTS;
 
+/// The same where one can come again and again: of more it is known how long the reply becomes before it begins.
+const REPEATED_AT_ONCE_MAX: usize = 64;
+
 const NOT_A_LONG: Error =
     Error::new("ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807");
 const TOO_MANY: Error = Error::new("ERR value is out of range");
@@ -62,7 +65,7 @@ pub(super) fn srandmember(exec: &mut Exec<'_>, reply: &mut dyn Reply) -> Outcome
     if count < 0 && wanted > RANDOM_ELEMENTS_MAX {
         return Err(TOO_MANY);
     }
-    if wanted.min(set.len()) <= AT_ONCE_MAX && (count > 0 || wanted <= AT_ONCE_MAX) {
+    if wanted.min(set.len()) <= AT_ONCE_MAX && (count > 0 || wanted <= REPEATED_AT_ONCE_MAX) {
         let wanted = if count < 0 { wanted } else { wanted.min(set.len()) };
         reply.array(wanted);
         if count > 0 && is_many(wanted, set.len()) {
@@ -172,11 +175,17 @@ impl Choosing {
                     Edits::Members(members) if members.iter().all(|(added, _)| *added) => {}
                     _ => return None,
                 }
+                let len_max = if tries.distinct { usize::MAX } else { shard.config.max_string_len };
                 let (keys, random) = shard.keys_and_random();
                 let key = keys.key(&self.key);
                 let set = keys.held::<Set>(self.view.db, &key)?;
                 let count = count.min(*left);
-                tries.choose(&set, count, random, &mut |member| elements.push(member));
+                tries.choose(&set, count, random, &mut |member| {
+                    // A count of a few bytes does not ask for more than a command may.
+                    if elements.bytes() <= len_max {
+                        elements.push(member);
+                    }
+                });
                 *left -= count;
                 Some(*left == 0)
             }
@@ -195,6 +204,9 @@ impl Gather for Choosing {
         loop {
             let count = if self.restarts < RESTARTS_MAX { count } else { usize::MAX };
             if let Some(complete) = self.advance(shard, count, elements) {
+                if !self.distinct && elements.bytes() > shard.config.max_string_len {
+                    return Err(TOO_MANY);
+                }
                 return Ok(complete);
             }
             self.restarts += 1;
