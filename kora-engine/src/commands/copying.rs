@@ -133,9 +133,7 @@ impl Copying {
 impl Continuation for Copying {
     fn resume(&mut self, shard: &mut Shard, now: UnixMs, budget: usize, reply: &mut dyn Reply) -> bool {
         self.request.view.now = now;
-        // One whose time has run out goes now, and that is a change.
-        let key = shard.keys.key(&self.request.source);
-        shard.keys.exists(self.request.view, &key);
+        shard.keys.expire_now(self.request.view, &[&self.request.source]);
         if self.watch.borrow().is_touched {
             self.begin_again(shard);
         }

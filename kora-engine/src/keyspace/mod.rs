@@ -250,6 +250,15 @@ impl Keyspace {
         self.live(view, key).0.is_some()
     }
 
+    /// Removes those of these keys whose time has run out. What goes on in slices begins each of them with it: so it learns of that,
+    /// as of any other change, which [`Keyspace::held`] does not see to.
+    pub(crate) fn expire_now<K: AsRef<[u8]>>(&mut self, view: View, names: &[K]) {
+        for name in names {
+            let key = self.key(name.as_ref());
+            self.exists(view, &key);
+        }
+    }
+
     /// What seeds the hash of a collection's members.
     pub fn collection_seed(&self) -> u64 {
         self.seed

@@ -208,8 +208,10 @@ struct Sliced {
 impl Sliced {
     /// Looks at about so many members more.
     fn hunt(&mut self, keys: &mut Keyspace, steps: usize) -> Result<(), Error> {
+        let name = &self.argv[self.form.source()];
+        keys.expire_now(self.view, &[name]);
         let changed = !self.watched.borrow_mut().take().is_empty();
-        let source = keys.key(&self.argv[self.form.source()]);
+        let source = keys.key(name);
         let zset = keys.look::<Zset>(self.view, &source)?;
         if changed {
             self.restarts += 1;

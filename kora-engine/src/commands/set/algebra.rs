@@ -239,6 +239,7 @@ impl Sliced {
 
     /// Goes on with the computation. Returns its result when it is complete.
     fn compute(&mut self, keys: &mut Keyspace, steps: usize) -> Result<Option<Gathered>, Error> {
+        keys.expire_now(self.view, &self.names);
         let edits = self.touched.borrow_mut().take();
         if let Edits::Replaced = edits {
             self.restart(keys)?;

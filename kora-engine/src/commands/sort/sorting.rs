@@ -166,6 +166,9 @@ pub(super) fn start(exec: &mut Exec<'_>, request: Request, reply: &mut dyn Reply
 impl Continuation for Sorting {
     fn resume(&mut self, shard: &mut Shard, now: UnixMs, budget: usize, reply: &mut dyn Reply) -> bool {
         self.view.now = now;
+        if self.watch.is_some() {
+            shard.keys.expire_now(self.view, &[&self.request.key]);
+        }
         if self.watch.as_ref().is_some_and(|watch| watch.borrow_mut().take_changed()) {
             self.restarts += 1;
             self.restart();

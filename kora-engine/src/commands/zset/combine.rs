@@ -270,6 +270,7 @@ enum Stage {
 impl Sliced {
     /// Goes on with the computation. Returns its result when it is complete.
     fn compute(&mut self, keys: &mut Keyspace, steps: usize) -> Result<Option<Zset>, Error> {
+        keys.expire_now(self.view, &self.names);
         let edits = self.watched.borrow_mut().take();
         if let Edits::Replaced = edits {
             self.restarts += 1;

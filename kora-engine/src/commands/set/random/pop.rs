@@ -129,6 +129,7 @@ struct Division {
 impl Division {
     /// Divides on; returns whether all members have gone one way or the other, or none when it has to begin again.
     fn divide(&mut self, shard: &mut Shard, count: usize) -> Option<bool> {
+        shard.keys.expire_now(self.popping.view, &[&self.popping.key]);
         let Edits::Members(edits) = self.touched.borrow_mut().take() else { return None };
         let (keys, random) = shard.keys_and_random();
         let key = keys.key(&self.popping.key);
