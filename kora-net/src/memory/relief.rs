@@ -87,6 +87,11 @@ fn is_much(total: u64, allowed: u64) -> bool {
     total > allowed.saturating_add(4 * batch(allowed))
 }
 
+/// What a shard has to evict of an excess, in proportion to its keys. It may just have published more of them than were in the sum.
+fn part_of(excess: u64, here: u64, evictable: u64) -> u64 {
+    (u128::from(excess) * u128::from(here)).div_ceil(u128::from(evictable.max(here))) as u64
+}
+
 /// How long eviction goes on at a stretch; the steps are Redis's.
 fn stretch(tenacity: u8) -> Option<Duration> {
     let us = match tenacity {
@@ -193,7 +198,7 @@ impl Executor {
             if here == 0 {
                 continue;
             }
-            let part = (u128::from(excess) * u128::from(here)).div_ceil(u128::from(evictable)) as u64;
+            let part = part_of(excess, here, evictable);
             let before = share.owed.fetch_add(part, Ordering::Relaxed);
             if before == 0 && id != self.id as usize {
                 self.process.doorbells[id].ring();
@@ -343,6 +348,14 @@ mod tests {
         // About two minutes, as redis.conf says of 99.
         assert!(us(99).is_some_and(|us| (100_000_000..130_000_000).contains(&us)));
         assert_eq!(us(100), None);
+    }
+
+    #[test]
+    fn shards_have_parts_in_proportion_whatever_they_publish_meanwhile() {
+        assert_eq!((part_of(100, 1, 4), part_of(100, 3, 4), part_of(100, 4, 4)), (25, 75, 100));
+        assert_eq!(part_of(u64::MAX, u64::MAX, u64::MAX), u64::MAX);
+        // Keys that came when the sum was known.
+        assert_eq!((part_of(100, 7, 0), part_of(100, 7, 2)), (100, 100));
     }
 
     #[test]
