@@ -253,7 +253,8 @@ fn a_pause_ends_by_itself() {
     assert_eq!(clients[0].command("CLIENT PAUSE 200"), ok());
     for client in &mut clients[1..] {
         assert_eq!(client.command("SET k v"), ok());
-        assert!(begin.elapsed() >= Duration::from_millis(200));
+        // The server counts whole milliseconds, of which the first had begun before.
+        assert!(begin.elapsed() >= Duration::from_millis(198), "{:?}", begin.elapsed());
     }
     assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
 }

@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 const MB: u64 = 1 << 20;
+/// Keys that a client writes at least in a phase of a storm, however busy the machine is.
+const PHASE_KEYS_MIN: u64 = 5000;
 const OUT_OF_MEMORY: &str = "OOM command not allowed when used memory > 'maxmemory'.";
 
 fn launch(limit: u64, policy: &str) -> Launch {
@@ -100,7 +102,8 @@ fn storm(server: &Server, time: Duration, sizes: &[RangeInclusive<usize>]) -> u6
                 let mut next = 0u64;
                 for (phase, range) in sizes.iter().enumerate() {
                     let until = start + time * (phase as u32 + 1) / sizes.len() as u32;
-                    while Instant::now() < until {
+                    let least = next + PHASE_KEYS_MIN;
+                    while Instant::now() < until || next < least {
                         let spread = range.end() - range.start() + 1;
                         let len = range.start() + (next as usize * 7919) % spread;
                         let refused = write(&mut connection, &name, next..next + 64, len, None);
@@ -228,12 +231,13 @@ fn what_is_used_stays() {
         let mut client = server.client();
         assert_eq!(write(&mut client, "hot", 0..1000, 300, None), 0);
         for round in 0..120 {
-            // A second between uses, as the clock of recency ticks in seconds.
             if round % 4 == 0 {
-                assert!(count(&mut client, "hot", 0..1000) <= 1000);
                 let words: Vec<String> = (0..1000).map(|number| format!("hot:{number}")).collect();
                 client.call(&[&["MGET".to_owned()], &words[..]].concat());
-                std::thread::sleep(Duration::from_millis(50));
+                if policy == "allkeys-lru" {
+                    // The clock of recency ticks in seconds: what fits the limit must take longer to write, on a fast machine too.
+                    std::thread::sleep(Duration::from_millis(150));
+                }
             }
             assert_eq!(write(&mut client, "cold", round * 2000..(round + 1) * 2000, 300, None), 0);
         }
@@ -314,8 +318,17 @@ fn info_tells_what_the_kernel_and_the_counts_tell() {
     assert!(number("used_memory_peak") >= number("used_memory"));
     let (overhead, dataset) = (number("used_memory_overhead"), number("used_memory_dataset"));
     assert_eq!(overhead + dataset, number("used_memory"));
-    let left = client.command("DBSIZE").int() as u64;
-    assert_eq!(info(&mut client, "stats", "evicted_keys"), 100_000 - left);
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        let before = info(&mut client, "stats", "evicted_keys");
+        let left = client.command("DBSIZE").int() as u64;
+        // Between two commands the server may go on evicting what is too much.
+        if info(&mut client, "stats", "evicted_keys") == before {
+            assert_eq!(before, 100_000 - left);
+            break;
+        }
+        assert!(Instant::now() < deadline, "eviction does not end");
+    }
     client.command("CONFIG RESETSTAT");
     assert_eq!(info(&mut client, "stats", "evicted_keys"), 0);
     assert!(client.command("MEMORY DOCTOR").text().contains("Limit: "));
