@@ -63,6 +63,11 @@ fn make(shard: &mut Shard, kind: &str, key: &str) {
             });
             run(shard, &format!("xgroup create {key} g 0"));
             run(shard, &format!("xreadgroup group g c count 30 streams {key} >"));
+            // Another one, with more pending entries than a slice copies.
+            run(shard, &format!("xgroup create {key} h 0"));
+            for consumer in ["c", "d"] {
+                run(shard, &format!("xreadgroup group h {consumer} count 400 streams {key} >"));
+            }
         }
         _ => unreachable!("{kind}"),
     }
@@ -147,12 +152,15 @@ fn data(shard: &mut Shard, db: u16, key: &str) -> (Vec<Value>, Value) {
         "zset" => run(&format!("zrange {key} 0 -1 withscores")),
         "list" => run(&format!("lrange {key} 0 -1")),
         "stream" => {
-            let pending = match run(&format!("xpending {key} g - + 1000")) {
-                // There is no such group; the error names the key.
-                Value::Error(_) => Value::Null,
-                pending => pending,
-            };
-            Value::Array(vec![run(&format!("xrange {key} - +")), pending])
+            let mut content = vec![run(&format!("xrange {key} - +"))];
+            content.extend(["g - + 1000", "h - + 1000", "h - + 1000 d"].map(|pending| {
+                match run(&format!("xpending {key} {pending}")) {
+                    // There is no such group; the error names the key.
+                    Value::Error(_) => Value::Null,
+                    pending => pending,
+                }
+            }));
+            Value::Array(content)
         }
         "hash" => {
             items.push(run(&format!("hpexpiretime {key} fields 3 m5 m6 m1700")));

@@ -174,6 +174,18 @@ fn shard(names: &[&str]) -> Shard {
             "stream" => (0..LARGE).for_each(|i| {
                 run(&mut shard, &format!("XADD stream * field value:{i}"));
             }),
+            "pending" => {
+                (0..LARGE).for_each(|i| {
+                    run(&mut shard, &format!("XADD pending {}-1 f v", i + 1));
+                });
+                for group in ["g", "h"] {
+                    run(&mut shard, &format!("XGROUP CREATE pending {group} 0"));
+                    for i in 0..LARGE / 1000 {
+                        let read = "COUNT 1000 STREAMS pending >";
+                        run(&mut shard, &format!("XREADGROUP GROUP {group} consumer:{} {read}", i % 7));
+                    }
+                }
+            }
             _ => {}
         }
     }
@@ -346,6 +358,7 @@ fn large_results_are_stored_in_slices() {
         "SORT list ALPHA STORE out",
         "SORT numbers STORE out",
         "COPY stream out",
+        "COPY pending out",
         "COPY set out",
         "COPY hash out",
         "COPY zset out",

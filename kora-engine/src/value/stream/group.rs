@@ -5,6 +5,7 @@
 //! O(log n). A pending entry names its consumer by a number, so it takes 32 bytes and not a name.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 
 use super::id::StreamId;
 
@@ -190,6 +191,39 @@ impl Group {
             }
         }
         self.pending.is_empty() && self.consumers.iter().flatten().all(|consumer| consumer.pending.is_empty())
+    }
+
+    /// The same group with the same consumers, to whom nothing was given.
+    pub(super) fn without_pending(&self) -> Group {
+        let waiting = |consumer: &Consumer| Consumer {
+            name: consumer.name.clone(),
+            seen: consumer.seen,
+            active: consumer.active,
+            pending: BTreeSet::new(),
+        };
+        Group {
+            last: self.last,
+            entries_read: self.entries_read,
+            pending: BTreeMap::new(),
+            names: self.names.clone(),
+            consumers: self.consumers.iter().map(|consumer| consumer.as_ref().map(waiting)).collect(),
+            vacant: self.vacant.clone(),
+        }
+    }
+
+    /// Copies up to so many pending entries more: those behind the last one of the copy. Tells how many, and whether all are there.
+    pub(super) fn copy_some(&self, copy: &mut Group, entries: usize) -> (usize, bool) {
+        let behind = copy.pending.last_key_value().map_or(Bound::Unbounded, |(&id, _)| Bound::Excluded(id));
+        let mut rest = self.pending.range((behind, Bound::Unbounded));
+        let mut copied = 0;
+        for (&id, &pending) in rest.by_ref().take(entries) {
+            copy.pending.insert(id, pending);
+            if let Some(Some(consumer)) = copy.consumers.get_mut(pending.consumer.0 as usize) {
+                consumer.pending.insert(id);
+            }
+            copied += 1;
+        }
+        (copied, rest.next().is_none())
     }
 
     /// Bytes of heap, estimated.

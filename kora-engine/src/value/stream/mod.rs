@@ -34,7 +34,7 @@ pub use id::StreamId;
 pub use trim::{Threshold, Trimmed};
 
 use std::collections::BTreeMap;
-use std::ops::Deref;
+use std::ops::{Bound, Deref};
 
 use super::forms::forms;
 use super::{Collection, Object, Type};
@@ -104,6 +104,25 @@ impl Body {
     /// Number of consumer groups.
     pub fn groups_len(&self) -> usize {
         self.groups.len()
+    }
+
+    /// Copies about so many pending entries more, group by group, behind the last one of the copy. True when all groups are there.
+    fn copy_groups(&self, copy: &mut Body, entries: usize) -> bool {
+        let last = copy.groups.last_key_value().map(|(name, _)| name.clone());
+        let from = last.as_deref().map_or(Bound::Unbounded, Bound::Included);
+        let mut left = entries;
+        for (name, group) in self.groups.range::<[u8], _>((from, Bound::Unbounded)) {
+            if left == 0 {
+                return false;
+            }
+            let to = copy.groups.entry(name.clone()).or_insert_with(|| group.without_pending());
+            let (copied, complete) = group.copy_some(to, left);
+            if !complete {
+                return false;
+            }
+            left = left.saturating_sub(copied + 1);
+        }
+        true
     }
 
     /// The consumer groups with their names, in the order of these.
@@ -203,11 +222,11 @@ impl Collection for Stream {
             **copy = Body::default();
             *position = 1;
         }
-        if !body.blocks.copy_some(&mut copy.blocks, elements) {
+        if !body.copy_groups(copy, elements) || !body.blocks.copy_some(&mut copy.blocks, elements) {
             return false;
         }
-        // All but the blocks, as it is at the end.
-        let blocks = std::mem::take(&mut copy.blocks);
+        // The rest, as it is at the end.
+        let (blocks, groups) = (std::mem::take(&mut copy.blocks), std::mem::take(&mut copy.groups));
         **copy = Body {
             len: body.len,
             first: body.first,
@@ -216,7 +235,7 @@ impl Collection for Stream {
             added: body.added,
             blocks,
             front: body.front,
-            groups: body.groups.clone(),
+            groups,
         };
         true
     }
