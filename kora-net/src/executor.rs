@@ -28,7 +28,7 @@ use kora_engine::keyspace::{Key, View};
 use kora_engine::reply::{Protocol, Reply};
 use kora_engine::shard::{Applied, EngineConfig, Shard, ShardId};
 use kora_engine::slot::Slot;
-use kora_engine::table::Entry;
+use kora_engine::value::MemberAhead;
 use kora_modules::observe::commandstats::CommandStats;
 use kora_modules::observe::errorstats::ErrorStats;
 use kora_modules::observe::latency::LatencyMonitor;
@@ -58,6 +58,9 @@ enum Operation {
 fn user_data(operation: Operation, generation: u32, index: u32) -> u64 {
     ((operation as u64) << 56) | ((generation as u64 & 0xFF_FFFF) << 32) | index as u64
 }
+
+/// What a command has behind its key: its next argument and its last one.
+type KeyArguments<'a> = Option<(&'a [u8], &'a [u8])>;
 
 /// What [`Executor::parse_ahead`] found.
 #[derive(Default)]
@@ -833,7 +836,7 @@ impl Executor {
         let most = if limits.authenticated { PARSE_AHEAD.min(budget) } else { 1 };
         let mut ahead = Ahead::default();
         let mut at = 0;
-        let mut keys: SmallVec<[Key<'_>; PARSE_AHEAD]> = SmallVec::new();
+        let mut keys: SmallVec<[(u16, Key<'_>, KeyArguments<'_>); PARSE_AHEAD]> = SmallVec::new();
         while ahead.frames.len() < most && at < input.len() {
             match parser.parse(&input[at..], &limits) {
                 Ok(Step::Frame(len)) => {
@@ -859,7 +862,8 @@ impl Executor {
                         if pipelined && slot.is_none_or(|slot| slot.shard(self.count) == self.id) {
                             let key = self.shard.keys.key(bytes);
                             self.shard.keys.prefetch_slot(db, &key);
-                            keys.push(key);
+                            let word = |span: &Range<usize>| &input[span.start..span.end];
+                            keys.push((db, key, spans.get(first + 2).map(word).zip(spans.last().map(word))));
                         }
                     }
                     ahead.frames.push(ParsedFrame { end: at, spans_end: spans.len(), slot });
@@ -874,10 +878,22 @@ impl Executor {
                 }
             }
         }
-        let records: SmallVec<[Entry<'_>; PARSE_AHEAD]> =
-            keys.iter().filter_map(|key| self.shard.keys.prefetch_record(db, key)).collect();
-        records.into_iter().for_each(Entry::prefetch_collection);
+        self.prefetch_records(&keys);
         ahead
+    }
+
+    /// Asks for what commands on these keys will wait for, their slots being on their way: all records, then what is
+    /// in the collections among them, in two steps. Each step waits at most for what all of the one before have asked for.
+    fn prefetch_records(&self, keys: &[(u16, Key<'_>, KeyArguments<'_>)]) {
+        let records: SmallVec<[_; PARSE_AHEAD]> = keys
+            .iter()
+            .filter_map(|(db, key, arguments)| Some((self.shard.keys.prefetch_record(*db, key)?, *arguments)))
+            .collect();
+        let members: SmallVec<[_; PARSE_AHEAD]> = records
+            .into_iter()
+            .filter_map(|(entry, arguments)| entry.prefetch_collection(arguments))
+            .collect();
+        members.into_iter().for_each(MemberAhead::prefetch_record);
     }
 
     #[cold]
@@ -910,7 +926,7 @@ impl Executor {
         let mut answer_heads = std::mem::take(&mut batch.answer_heads);
         let mut read = BatchReader::default();
         let mut argv: SmallVec<[&[u8]; 16]> = SmallVec::new();
-        let mut slots: SmallVec<[(u16, Key<'_>); PARSE_AHEAD]> = SmallVec::new();
+        let mut keys: SmallVec<[(u16, Key<'_>, KeyArguments<'_>); PARSE_AHEAD]> = SmallVec::new();
         for heads in batch.heads.chunks(PARSE_AHEAD) {
             // As in `parse_ahead`: first ask for all cache lines, then execute.
             let mut ahead = read.clone();
@@ -920,12 +936,11 @@ impl Executor {
                 if let Some(bytes) = argv.get(1) {
                     let key = self.shard.keys.key(bytes);
                     self.shard.keys.prefetch_slot(head.db, &key);
-                    slots.push((head.db, key));
+                    keys.push((head.db, key, argv.get(2).copied().zip(argv.last().copied())));
                 }
             }
-            let records: SmallVec<[Entry<'_>; PARSE_AHEAD]> =
-                slots.drain(..).filter_map(|(db, key)| self.shard.keys.prefetch_record(db, &key)).collect();
-            records.into_iter().for_each(Entry::prefetch_collection);
+            self.prefetch_records(&keys);
+            keys.clear();
             for head in heads {
                 argv.clear();
                 let frame = read.arguments(head, &batch, &mut argv);
@@ -956,7 +971,7 @@ impl Executor {
             }
         }
         drop(argv);
-        drop(slots);
+        drop(keys);
         batch.answers = answers;
         batch.answer_heads = answer_heads;
         for (id, call) in std::mem::take(&mut batch.calls) {

@@ -43,6 +43,7 @@ mod volatile;
 
 pub use directory::Remains;
 pub(crate) use pinned::{Pin, Pinned};
+pub(crate) use record::prefetch;
 pub use record::{Entry, NewValue, OwnedEntry, ValueRef, ACCESS_MASK, APPEND_INLINE_MAX, INLINE_VALUE_MAX};
 pub use relocate::{IsSparse, Relocated};
 pub use sample::SAMPLE_MAX;

@@ -41,7 +41,7 @@ use std::ptr::NonNull;
 
 use bytes::{Bytes, BytesMut};
 
-use crate::value::{lazy, Object, ObjectRef, Type};
+use crate::value::{lazy, MemberAhead, Object, ObjectRef, Type};
 
 /// Longest value in bytes that is stored in the record itself; longer ones are refcounted.
 pub const INLINE_VALUE_MAX: usize = 16 * 1024;
@@ -75,11 +75,6 @@ const KIND_HASH: u64 = 6;
 const KIND_STREAM: u64 = 7;
 
 const GRANULE: usize = 16;
-
-const CACHE_LINE: usize = 64;
-
-/// Cache lines of a collection that are asked for ahead: a packed one of some ten elements has about so many.
-const COLLECTION_LINES_AHEAD: usize = 3;
 
 const ADDRESS_BITS: u32 = 48;
 
@@ -564,20 +559,6 @@ impl Record {
         prefetch(std::ptr::without_provenance(address as usize));
     }
 
-    /// Brings the first bytes of a collection closer; the record's own first cache line must be at hand.
-    #[inline(always)]
-    pub(super) fn prefetch_collection(self) {
-        let header = self.header();
-        if header.kind() >= KIND_LIST {
-            // SAFETY: such a record has a value word.
-            let word = unsafe { self.word(header.value_word_offset()).read() };
-            let address = std::ptr::without_provenance::<u8>(word as usize);
-            for line in 0..COLLECTION_LINES_AHEAD {
-                prefetch(address.wrapping_add(line * CACHE_LINE));
-            }
-        }
-    }
-
     /// Frees the record and all that it owns.
     ///
     /// # Safety
@@ -1058,7 +1039,7 @@ unsafe fn equal(a: *const u8, b: *const u8, len: usize) -> bool {
 
 /// Asks the processor to fetch a cache line; any address will do.
 #[inline(always)]
-pub(super) fn prefetch(address: *const u8) {
+pub(crate) fn prefetch(address: *const u8) {
     #[cfg(all(target_arch = "x86_64", not(miri)))]
     // SAFETY: a prefetch reads nothing and faults on nothing.
     unsafe {
@@ -1077,10 +1058,14 @@ pub struct Entry<'a> {
 }
 
 impl<'a> Entry<'a> {
-    /// Asks the processor for the beginning of its collection, if it holds one.
-    #[inline(always)]
-    pub fn prefetch_collection(self) {
-        self.record.prefetch_collection();
+    /// Asks the processor for what a command on its collection, if it holds one, reads first; the record must be at hand by
+    /// now. The command has these arguments behind the key: the next one and the last one.
+    #[inline]
+    pub fn prefetch_collection(self, arguments: Option<(&[u8], &[u8])>) -> Option<MemberAhead<'a>> {
+        match self.value() {
+            ValueRef::Object(object) => object.prefetch(arguments),
+            _ => None,
+        }
     }
 
     /// The key.

@@ -180,7 +180,7 @@ fn run(mut table: Table, steps: &[Step]) {
                 let probable = table.prefetch_record(hash);
                 assert!(probable.is_some() || !model.contains_key(&key));
                 if let Some(entry) = probable {
-                    entry.prefetch_collection();
+                    assert!(entry.prefetch_collection(Some((b"m", b"m"))).is_none());
                 }
                 let entry = table.get(hash, &key);
                 assert_eq!(entry.is_some(), model.contains_key(&key));

@@ -6,6 +6,7 @@
 //! Readers get a [`Held`]: the collection by reference for as long as the table is borrowed. Writers get an
 //! [`Editor`](crate::keyspace::Editor) from the apply path.
 
+mod ahead;
 pub mod buffer;
 pub mod element;
 pub(crate) mod forms;
@@ -18,6 +19,7 @@ pub mod set;
 pub mod stream;
 pub mod zset;
 
+pub use ahead::MemberAhead;
 pub use object::{Held, Object, ObjectRef};
 
 /// The types of values.

@@ -16,6 +16,7 @@ use super::set::Set;
 use super::stream::Stream;
 use super::zset::Zset;
 use super::{lazy, Collection, Type};
+use crate::table::Table;
 
 /// A collection of any type.
 pub enum Object {
@@ -56,6 +57,16 @@ impl Object {
     /// Number of elements.
     pub fn elements(&self) -> usize {
         each!(self, collection => collection.len())
+    }
+
+    /// The table of its members, if it has one.
+    pub(crate) fn members(&self) -> Option<&Table> {
+        match self {
+            Object::Hash(hash) => hash.members(),
+            Object::Set(set) => set.members(),
+            Object::Zset(zset) => zset.members(),
+            Object::List(_) | Object::Stream(_) => None,
+        }
     }
 
     /// How much there is to free, in elements.
@@ -205,6 +216,11 @@ impl<'a> ObjectRef<'a> {
     /// Its type.
     pub fn kind(&self) -> Type {
         self.kind
+    }
+
+    /// Its pointer and its form.
+    pub(super) fn word(&self) -> u64 {
+        self.word
     }
 
     /// The collection, if it is of this type.

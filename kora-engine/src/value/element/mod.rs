@@ -352,7 +352,8 @@ impl<'a> Encoded<'a> {
     ///
     /// # Panics
     /// When its text is 4 GiB or longer.
-    #[inline]
+    // Inlined it would be moved, all 256 bytes of it.
+    #[inline(never)]
     pub(crate) fn of_item(item: Item<'a>) -> Encoded<'a> {
         let mut encoded = Encoded::EMPTY;
         match item {

@@ -26,7 +26,7 @@ use crate::change::UnixMs;
 use crate::limits::EncodingLimits;
 use crate::random::Random;
 use crate::reply::Reply;
-use crate::table::Entry;
+use crate::table::{Entry, Table};
 use bytes::Bytes;
 use packed::{Form, Packed, Pair, BYTES_MAX, PAIRS_MAX};
 use table::value_of;
@@ -112,6 +112,14 @@ impl Hash {
             Hash::Packed(buffer) => Some(Packed::new(buffer, Form::Plain)),
             Hash::Expiring(buffer) => Some(Packed::new(buffer, Form::Expiring)),
             Hash::Table(_) => None,
+        }
+    }
+
+    /// The fields of a table.
+    pub(super) fn members(&self) -> Option<&Table> {
+        match self {
+            Hash::Table(table) => Some(table.table()),
+            Hash::Packed(_) | Hash::Expiring(_) => None,
         }
     }
 

@@ -82,6 +82,14 @@ fn give_back(buffer: &mut Buffer) {
 }
 
 impl Set {
+    /// The members of a table.
+    pub(super) fn members(&self) -> Option<&Table> {
+        match self {
+            Set::Table(table) => Some(table),
+            Set::Ints(_) | Set::Packed(_) | Set::Remains(_) => None,
+        }
+    }
+
     /// An empty set in the form for `expected` members of which this is the first.
     pub(crate) fn for_members(first: &[u8], expected: usize, rules: &Rules) -> Set {
         if expected <= rules.ints_max && matches!(Item::of(first), Item::Int(_)) {

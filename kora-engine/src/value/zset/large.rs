@@ -56,6 +56,11 @@ impl Large {
         self.tree.len()
     }
 
+    /// The table of the members.
+    pub(super) fn members(&self) -> &Table {
+        &self.members
+    }
+
     #[inline]
     fn records(&self) -> Records<'_> {
         Records(&self.members)

@@ -18,6 +18,7 @@ use super::forms::forms;
 use super::item::Item;
 use super::{Collection, Object, Type};
 use crate::limits::EncodingLimits;
+use crate::table::Table;
 use large::{Large, Named};
 use packed::PackedEntry;
 use range::{LexRange, ScoreRange};
@@ -81,6 +82,14 @@ pub struct Updated {
 }
 
 impl Zset {
+    /// The members of the large form.
+    pub(super) fn members(&self) -> Option<&Table> {
+        match self {
+            Zset::Large(large) => Some(large.members()),
+            Zset::Packed(_) => None,
+        }
+    }
+
     /// Whether it has its large form.
     pub fn is_large(&self) -> bool {
         matches!(self, Zset::Large(_))
