@@ -253,6 +253,40 @@ fn only_fields_with_an_expiry_pay_for_it() {
 }
 
 #[test]
+fn a_hash_that_is_made_at_once_has_no_room_left_over() {
+    let pairs: Vec<_> = (0..10).map(|n| (format!("field:{n:02}"), format!("value:{n:02}:abcdef"))).collect();
+    let mut hash = Hash::new(SEED);
+    hash.reserve(pairs.len(), pairs.iter().map(|(field, value)| field.len() + value.len()).sum());
+    let reserved = hash.memory();
+    for (field, value) in &pairs {
+        hash.set(field.as_bytes(), Item::of(value.as_bytes()), FieldExpiry::Clear, &limits(512), SEED);
+        assert_eq!(hash.memory(), reserved, "it has the room");
+    }
+    hash.fit();
+    assert_eq!(hash.memory(), 224, "10 pairs of 20 bytes, their number and the head of the buffer");
+    for (field, value) in &pairs {
+        assert_eq!(hash.find(field.as_bytes()).unwrap().value.element().to_vec(), value.as_bytes());
+    }
+    hash.make_table(SEED);
+    let memory = hash.memory();
+    hash.reserve(100, 10_000);
+    hash.fit();
+    assert_eq!(hash.memory(), memory, "a table has no use for it");
+}
+
+#[test]
+fn what_is_too_long_for_a_packed_hash_is_not_in_one() {
+    let mut hash = Hash::new(SEED);
+    hash.set(b"a", Item::Int(1), FieldExpiry::At(NOW), &limits(512), SEED);
+    let field = vec![b'a'; BYTES_MAX + 1];
+    assert!(hash.find(&field).is_none() && !hash.remove(&field) && !hash.set_expiry(&field, None));
+    let generous = EncodingLimits { hash_max_listpack_value: usize::MAX, ..limits(512) };
+    hash.set(&field, Item::Int(2), FieldExpiry::Clear, &generous, SEED);
+    assert!(!hash.is_packed());
+    assert_eq!(hash.find(&field).unwrap().value.element(), Element::Int(2));
+}
+
+#[test]
 fn a_random_field_of_a_packed_hash_is_any_that_is_alive() {
     let mut hash = Hash::new(SEED);
     for field in 0..8u8 {
