@@ -23,6 +23,10 @@ impl Editor<'_, Zset> {
             emitter.emit(|db, key| Change::ZsetEdit { db, key, edit });
             if grown {
                 emitter.emit(|db, key| Change::ZsetEdit { db, key, edit: ZsetEdit::Grow });
+                if new == 0.0 && new.is_sign_negative() {
+                    // Whoever replays this has put it into a packed set first, which knows no negative zero.
+                    emitter.emit(|db, key| Change::ZsetEdit { db, key, edit });
+                }
             }
         }
         updated

@@ -24,15 +24,17 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 /// Up to one part in this many above `maxmemory` the resident set may grow.
-const GROWTH_PART: u64 = 32;
+const GROWTH_PART: u64 = 256;
+/// Records are moved together from one part in this many below `maxmemory` on.
+const START_PART: u64 = 16;
 /// From one part in this many above it on less is allowed; there is room up to a tenth for what happens between two measurements.
-const CUT_PART: u64 = 16;
+const CUT_PART: u64 = 40;
 /// What is allowed shrinks by at most one part in this many of the limit at a time, and only so often: what was freed needs a moment to
 /// come back.
-const CUT_STEP_PART: u64 = 256;
-const CUT_EVERY_MS: u64 = 10;
+const CUT_STEP_PART: u64 = 128;
+const CUT_EVERY_MS: u64 = 5;
 /// One part in this many above the limit is what the resident set is kept from reaching: the promise is a tenth.
-const BOUND_PART: u64 = 13;
+const BOUND_PART: u64 = 20;
 /// At least one part in this many of what `maxmemory` leaves above the memory of an empty server is for data, however large the overhead is: with a
 /// limit near the size of the program nothing could be stored otherwise.
 const DATA_PART_MIN: u64 = 4;
@@ -291,7 +293,7 @@ impl Gauge {
         let limit = self.limit.load(Ordering::Relaxed);
         let resident = self.resident.load(Ordering::Relaxed);
         let (waste, allocated) = (self.waste(), self.allocated());
-        if limit == 0 || resident <= limit - limit / GROWTH_PART || waste <= allocated / FRAGMENTED_PART {
+        if limit == 0 || resident <= limit - limit / START_PART || waste <= allocated / FRAGMENTED_PART {
             return None;
         }
         // Half of what is left to the bound, as pages become empty towards the end of a walk.
@@ -402,23 +404,23 @@ mod tests {
     #[test]
     fn little_overhead_leaves_the_whole_limit() {
         assert_eq!(after(320, 10, 100, 110), 320);
-        assert_eq!(after(320, 10, 310, 319), 320);
+        assert_eq!(after(320, 10, 319, 320), 320);
         assert_eq!(after(200, 10, 310, 250), 320, "not all that is allocated is resident");
     }
 
     #[test]
     fn overhead_is_taken_from_the_data() {
-        // 330 MB may be resident, of which 40 are overhead.
-        assert_eq!(after(320, 10, 200, 240), 290);
-        assert_eq!(after(320, 10, 289, 329), 290);
+        // 321 MB may be resident, of which 40 are overhead.
+        assert_eq!(after(320, 10, 200, 240), 281);
+        assert_eq!(after(320, 10, 280, 320), 281);
     }
 
     #[test]
     fn between_the_marks_it_stays_and_beyond_it_shrinks_step_by_step() {
-        assert_eq!(after(290, 10, 289, 332), 290);
-        assert_eq!(after(320, 10, 289, 332), 289 + 4);
-        assert_eq!(after(290, 10, 289, 400), 287);
-        assert_eq!(after(287, 10, 289, 400), 285);
+        assert_eq!(after(290, 10, 289, 324), 290);
+        assert_eq!(after(320, 10, 289, 324), 289 + 2);
+        assert_eq!(after(290, 10, 289, 400), 286);
+        assert_eq!(after(286, 10, 289, 400), 283);
     }
 
     #[test]
