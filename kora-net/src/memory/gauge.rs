@@ -403,7 +403,7 @@ mod tests {
 
     #[test]
     fn little_overhead_leaves_the_whole_limit() {
-        assert_eq!(after(320, 10, 100, 110), 320);
+        assert_eq!(after(320, 10, 100, 101), 320);
         assert_eq!(after(320, 10, 319, 320), 320);
         assert_eq!(after(200, 10, 310, 250), 320, "not all that is allocated is resident");
     }

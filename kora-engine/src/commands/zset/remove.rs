@@ -202,14 +202,16 @@ pub(super) fn zmpop(exec: &mut Exec<'_>, reply: &mut dyn Reply) -> Outcome {
     } else {
         return Err(Error::SYNTAX);
     };
-    let count = match *options {
-        [] => 1,
-        [word, count] if is(word, "count") => {
+    let (count, rest) = match options {
+        [word, count, rest @ ..] if is(word, "count") => {
             let count = integer(count).ok().and_then(|n| usize::try_from(n).ok()).filter(|&n| n > 0);
-            count.ok_or(COUNT)?
+            (count.ok_or(COUNT)?, rest)
         }
-        _ => return Err(Error::SYNTAX),
+        rest => (1, rest),
     };
+    if !rest.is_empty() {
+        return Err(Error::SYNTAX);
+    }
     for &name in &exec.argv[2..2 + numkeys] {
         if let Some(flow) = pop(exec, name, end, count, PopForm::KeyAndPairs, reply)? {
             return Ok(flow);
