@@ -146,6 +146,8 @@ impl<'a> RespSink<'a> {
         let buf = &mut self.out.buf;
         if n < 10 {
             buf.extend_from_slice(&[kind, b'0' + n as u8, b'\r', b'\n']);
+        } else if n < 100 {
+            buf.extend_from_slice(&[kind, b'0' + (n / 10) as u8, b'0' + (n % 10) as u8, b'\r', b'\n']);
         } else {
             let mut text = itoa::Buffer::new();
             let text = text.format(n).as_bytes();
@@ -209,9 +211,10 @@ impl Reply for RespSink<'_> {
 
     #[inline]
     fn bulk(&mut self, bytes: &[u8]) {
+        // All at once: the head of a length of 64 bits takes 23 bytes.
+        self.out.buf.reserve(bytes.len() + 25);
         self.header(b'$', bytes.len());
         let buf = &mut self.out.buf;
-        buf.reserve(bytes.len() + 2);
         buf.extend_from_slice(bytes);
         buf.extend_from_slice(b"\r\n");
     }
