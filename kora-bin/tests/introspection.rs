@@ -422,3 +422,55 @@ fn command_docs_describe_every_command() {
     };
     assert_eq!((first["name"].as_str(), first["type"].as_str()), ("key", "key"));
 }
+
+/// docs/commands.md holds tables made from COMMAND DOCS; `KORA_WRITE_DOCS=1` writes them anew.
+#[test]
+fn commands_document_lists_every_command() {
+    const BEGIN: &str =
+        "<!-- made from COMMAND DOCS by the test `commands_document_lists_every_command` -->\n";
+    const END: &str = "<!-- end -->";
+    let launch = Launch::kora();
+    if launch.subject != Subject::Kora {
+        return;
+    }
+    let server = launch.start();
+    let docs = server.client().command("COMMAND DOCS");
+    let pairs = |value: &Value| -> BTreeMap<String, Value> {
+        value.items().chunks(2).map(|pair| (pair[0].text(), pair[1].clone())).collect()
+    };
+    let mut groups: BTreeMap<String, String> = BTreeMap::new();
+    let mut add = |name: &str, docs: &Value| {
+        let docs = pairs(docs);
+        let text =
+            |key: &str| docs.get(key).map(|value| value.text().replace('|', "\\|")).unwrap_or_default();
+        let row = format!(
+            "| `{}` | {} | {} |\n",
+            name.to_uppercase().replace('|', " "),
+            text("summary"),
+            text("complexity")
+        );
+        groups.entry(text("group")).or_default().push_str(&row);
+    };
+    for (name, docs) in pairs(&docs) {
+        match pairs(&docs).get("subcommands") {
+            Some(subcommands) => pairs(subcommands).iter().for_each(|(name, docs)| add(name, docs)),
+            None => add(&name, &docs),
+        }
+    }
+    let mut tables = String::new();
+    for (group, rows) in groups {
+        tables.push_str(&format!(
+            "## {group}\n\n| command | what it does | how long it takes |\n|---|---|---|\n{rows}\n"
+        ));
+    }
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/commands.md");
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let begin = text.find(BEGIN).expect("the marker where the tables begin") + BEGIN.len();
+    let end = begin + text[begin..].find(END).expect("the marker where the tables end");
+    if std::env::var_os("KORA_WRITE_DOCS").is_some() {
+        let written = format!("{}{tables}{}", &text[..begin], &text[end..]);
+        std::fs::write(&path, written).expect("the document is written");
+        return;
+    }
+    assert!(text[begin..end] == tables, "run again with KORA_WRITE_DOCS=1 to write the tables");
+}

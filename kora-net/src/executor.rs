@@ -62,6 +62,15 @@ fn user_data(operation: Operation, generation: u32, index: u32) -> u64 {
 /// What a command has behind its key: its next argument and its last one.
 type KeyArguments<'a> = Option<(&'a [u8], &'a [u8])>;
 
+/// The arguments behind the key of a command of so many arguments, with a name of so many letters. The last one is left empty where it is
+/// no member of a sorted set but the limit of a range: of commands with more than one argument behind the key, ZADD and ZINCRBY end with a member.
+#[inline]
+fn key_arguments<'a>(name: usize, len: usize, arguments: KeyArguments<'a>) -> KeyArguments<'a> {
+    let (next, last) = arguments?;
+    let ends_with_member = len == 3 || matches!(name, 4 | 7);
+    Some((next, if ends_with_member { last } else { &[] }))
+}
+
 /// What [`Executor::parse_ahead`] found.
 #[derive(Default)]
 struct Ahead {
@@ -863,7 +872,12 @@ impl Executor {
                             let key = self.shard.keys.key(bytes);
                             self.shard.keys.prefetch_slot(db, &key);
                             let word = |span: &Range<usize>| &input[span.start..span.end];
-                            keys.push((db, key, spans.get(first + 2).map(word).zip(spans.last().map(word))));
+                            let arguments = spans.get(first + 2).map(word).zip(spans.last().map(word));
+                            keys.push((
+                                db,
+                                key,
+                                key_arguments(spans[first].len(), spans.len() - first, arguments),
+                            ));
                         }
                     }
                     ahead.frames.push(ParsedFrame { end: at, spans_end: spans.len(), slot });
@@ -936,7 +950,8 @@ impl Executor {
                 if let Some(bytes) = argv.get(1) {
                     let key = self.shard.keys.key(bytes);
                     self.shard.keys.prefetch_slot(head.db, &key);
-                    keys.push((head.db, key, argv.get(2).copied().zip(argv.last().copied())));
+                    let arguments = argv.get(2).copied().zip(argv.last().copied());
+                    keys.push((head.db, key, key_arguments(argv[0].len(), argv.len(), arguments)));
                 }
             }
             self.prefetch_records(&keys);

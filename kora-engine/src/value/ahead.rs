@@ -3,7 +3,7 @@
 //! A packed collection is one allocation, read from its start. A large one has a table of members, in which the command finds
 //! one through two cache lines more: the slot, then the record. Which member that is, the arguments tell without a
 //! look at the command: behind the key comes the member (HGET, HSET, SADD, SISMEMBER), and of sorted sets the last argument
-//! is it (ZSCORE, ZADD with one member). Where that is wrong a hash and a cache line are wasted.
+//! is it (ZSCORE, ZADD with one member), unless that is empty. Where that is wrong a hash and a cache line are wasted.
 
 use super::object::{Object, ObjectRef};
 use super::{forms, Type};
@@ -43,7 +43,7 @@ impl<'a> ObjectRef<'a> {
         (0..LINES).for_each(|line| prefetch(start.wrapping_add(line * CACHE_LINE)));
         let (next, last) = arguments?;
         let member = if self.kind() == Type::Zset { last } else { next };
-        if member.len() > MEMBER_LEN_MAX {
+        if member.is_empty() || member.len() > MEMBER_LEN_MAX {
             return None;
         }
         let hash = self.with(|object: &Object| {
@@ -110,7 +110,8 @@ mod tests {
             table.insert_object(key, b"key", object, None, 0);
             let entry = table.prefetch_record(key).expect("the only one");
             assert!(entry.prefetch_collection(None).is_none());
-            for arguments in [(&b"member"[..], &b"other"[..]), (b"other", b"member"), (b"", b"")] {
+            assert!(entry.prefetch_collection(Some((b"", b""))).is_none());
+            for arguments in [(&b"member"[..], &b"other"[..]), (b"other", b"member")] {
                 let ahead = entry.prefetch_collection(Some(arguments));
                 assert_eq!(ahead.is_some(), is_large, "{what}");
                 if let Some(ahead) = ahead {
