@@ -150,11 +150,6 @@ fn main() {
             let mut engine = Engine::new();
             engine.fill(case, line.shrink);
             let parts = engine.measure(case);
-            {
-                let mut v: Vec<_> = parts.iter().enumerate().collect();
-                v.sort_by_key(|x| std::cmp::Reverse(*x.1));
-                eprintln!("{:?}", &v[..6]);
-            }
             drop(engine);
             while kora_alloc::release_some() {}
             kora_alloc::purge(true);
