@@ -128,6 +128,28 @@ fn a_600_mb_bulk_before_auth_is_refused_and_takes_no_memory() {
 }
 
 #[test]
+fn members_of_512_mb_are_members() {
+    let mut server = launch().start();
+    let mut client = server.client();
+    client.set_timeout(Duration::from_secs(60));
+    let big = vec![b'm'; 512 << 20];
+    let mut call = |words: &[&[u8]]| client.call(words);
+    assert_eq!(call(&[b"SADD", b"set", &big]), Value::Int(1));
+    assert_eq!(call(&[b"SREM", b"set", &big]), Value::Int(1));
+    assert_eq!(call(&[b"HSET", b"hash", &big, b"v"]), Value::Int(1));
+    assert_eq!(call(&[b"HGET", b"hash", &big]).text(), "v");
+    assert_eq!(call(&[b"ZADD", b"zset", b"1", &big]), Value::Int(1));
+    assert_eq!(call(&[b"ZREM", b"zset", &big]), Value::Int(1));
+    assert_eq!(call(&[b"RPUSH", b"list", &big]), Value::Int(1));
+    assert_eq!(call(&[b"LPOP", b"list"]).bytes().map(<[u8]>::len), Some(big.len()));
+    assert_eq!(call(&[b"XADD", b"stream", b"1-1", b"field", &big]).text(), "1-1");
+    assert_eq!(call(&[b"PFADD", b"sketch", &big]), Value::Int(1));
+    assert_eq!(call(&[b"DEL", b"hash", b"stream", b"sketch"]), Value::Int(3));
+    assert_eq!(call(&[b"DBSIZE"]), Value::Int(0));
+    assert_alive(&mut server);
+}
+
+#[test]
 fn claims_that_are_not_followed_by_bytes_take_no_memory() {
     let mut server = launch().start();
     let before = server.rss_bytes();

@@ -33,6 +33,9 @@ const CUT_PART: u64 = 40;
 /// come back.
 const CUT_STEP_PART: u64 = 128;
 const CUT_EVERY_MS: u64 = 5;
+/// It does not run further ahead of what is evicted than one part in this many of the limit: without a policy nothing is, and what is deleted
+/// should make room.
+const CUT_AHEAD_PART: u64 = 16;
 /// One part in this many above the limit is what the resident set is kept from reaching: the promise is a tenth.
 const BOUND_PART: u64 = 20;
 /// At least one part in this many of what `maxmemory` leaves above the memory of an empty server is for data, however large the overhead is: with a
@@ -91,6 +94,8 @@ pub struct Gauge {
     allowed: AtomicU64,
     /// The resident set when it was last read.
     resident: AtomicU64,
+    /// Bytes written since then, about.
+    written: AtomicU64,
     /// Resident set minus allocated, of the empty server.
     startup_overhead: AtomicU64,
     /// When to read it again, Unix milliseconds.
@@ -126,6 +131,7 @@ impl Gauge {
             limit: AtomicU64::new(0),
             allowed: AtomicU64::new(u64::MAX),
             resident: AtomicU64::new(0),
+            written: AtomicU64::new(0),
             startup_overhead: AtomicU64::new(0),
             measure_at_ms: AtomicU64::new(0),
             cut_at_ms: AtomicU64::new(0),
@@ -223,6 +229,7 @@ impl Gauge {
         let pages = text[..len].split(|&b| b == b' ').nth(1).and_then(kora_engine::args::parse_i64);
         let resident = pages.unwrap_or(0).max(0) as u64 * self.page;
         self.resident.store(resident, Ordering::Relaxed);
+        self.written.store(0, Ordering::Relaxed);
         resident
     }
 
@@ -234,10 +241,11 @@ impl Gauge {
         }
     }
 
-    /// The same before it is time to, when the resident set is near the limit.
-    pub(crate) fn measure_if_near(&self, now_ms: u64) {
+    /// The same before it is time to, after so many bytes more were written, when the resident set is near the limit or could be by now.
+    pub(crate) fn measure_if_near(&self, now_ms: u64, written: u64) {
         let limit = self.limit.load(Ordering::Relaxed);
-        if self.resident.load(Ordering::Relaxed) > limit / 4 * 3 {
+        let written = self.written.fetch_add(written, Ordering::Relaxed) + written;
+        if self.resident.load(Ordering::Relaxed).saturating_add(2 * written) > limit / 4 * 3 {
             self.resident_now();
             self.allow(now_ms);
         }
@@ -377,7 +385,8 @@ fn allowed(limit: u64, before: u64, now: State) -> u64 {
     } else if resident <= cut {
         before.min(allocated + (cut - resident) / 2)
     } else if may_cut {
-        before.min(allocated).saturating_sub((resident - cut).min(limit / CUT_STEP_PART))
+        let cut = before.min(allocated).saturating_sub((resident - cut).min(limit / CUT_STEP_PART));
+        cut.max(allocated.saturating_sub(limit / CUT_AHEAD_PART))
     } else {
         before
     };
@@ -421,6 +430,7 @@ mod tests {
         assert_eq!(after(320, 10, 289, 324), 289 + 2);
         assert_eq!(after(290, 10, 289, 400), 286);
         assert_eq!(after(286, 10, 289, 400), 283);
+        assert_eq!(after(270, 10, 289, 400), 289 - 20, "nothing is evicted");
     }
 
     #[test]

@@ -125,8 +125,8 @@ impl Executor {
         let bytes = argv.iter().map(|arg| arg.len() + WRITE_OVERHEAD).sum::<usize>();
         self.relief.unmeasured += bytes;
         if self.relief.unmeasured >= MEASURE_EVERY {
-            self.relief.unmeasured = 0;
-            self.gauge().measure_if_near(self.now);
+            let written = std::mem::take(&mut self.relief.unmeasured);
+            self.gauge().measure_if_near(self.now, written as u64);
             self.plan_compaction();
         }
         if let Some(plan) = self.relief.compaction {
