@@ -211,6 +211,16 @@ impl<'a> Change<'a> {
             Change::FlushDb { .. } | Change::SwapDb { .. } => None,
         }
     }
+
+    /// Whether one of the keys of database `db` that are `watched` may have another value, or none, after it. (Another expiry is none.)
+    pub(crate) fn may_alter(&self, db: u16, watched: impl FnOnce(&[u8]) -> bool) -> bool {
+        match *self {
+            Change::FlushDb { db: flushed } => flushed == db,
+            Change::SwapDb { a, b } => a == db || b == db,
+            Change::Expire { .. } => false,
+            _ => self.key().is_some_and(|(of, key)| of == db && watched(key)),
+        }
+    }
 }
 
 /// Receives every change of a shard, in the order in which they happened.

@@ -228,7 +228,7 @@ fn filled(template: &str, picks: &[u16]) -> String {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
+    #![proptest_config(ProptestConfig::with_cases(2000))]
     #[test]
     fn changes_rebuild_the_data(
         steps in proptest::collection::vec((0..TEMPLATES.len(), proptest::collection::vec(any::<u16>(), 8), 0..2000u64), 1..60),

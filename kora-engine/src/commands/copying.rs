@@ -58,13 +58,8 @@ struct Watch {
 
 impl ChangeSink for Watch {
     fn change(&mut self, _: u64, change: &Change<'_>) {
-        self.is_touched |= match *change {
-            Change::FlushDb { db } => db == self.db,
-            Change::SwapDb { a, b } => a == self.db || b == self.db,
-            // The copy takes the expiry that the key has at the end.
-            Change::Expire { .. } => false,
-            _ => change.key() == Some((self.db, self.key.as_slice())),
-        };
+        // The copy takes the expiry that the key has at the end.
+        self.is_touched |= change.may_alter(self.db, |key| key == self.key);
     }
 }
 

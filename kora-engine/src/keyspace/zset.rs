@@ -66,7 +66,12 @@ impl Editor<'_, Zset> {
     pub(super) fn replay(&mut self, edit: ZsetEdit<'_>, seed: u64) {
         match edit {
             ZsetEdit::Set { member, score } => {
-                self.update(member, Growth::when_told(seed), |_| Some(score.get()));
+                let score = score.get();
+                // An update would take a zero of the other sign for the same score.
+                if self.score(member).is_some_and(|old| old == score && old.to_bits() != score.to_bits()) {
+                    self.remove(member);
+                }
+                self.update(member, Growth::when_told(seed), |_| Some(score));
             }
             ZsetEdit::Remove { member } => {
                 self.remove(member);

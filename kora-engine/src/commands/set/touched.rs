@@ -45,12 +45,7 @@ impl Touched {
 impl ChangeSink for Touched {
     fn change(&mut self, _: u64, change: &Change<'_>) {
         let Edits::Members(members) = &mut self.edits else { return };
-        let concerns = match *change {
-            Change::FlushDb { db } => db == self.db,
-            Change::SwapDb { a, b } => a == self.db || b == self.db,
-            _ => change.key().is_some_and(|(db, key)| db == self.db && self.keys.iter().any(|k| k == key)),
-        };
-        if !concerns {
+        if !change.may_alter(self.db, |key| self.keys.iter().any(|watched| watched == key)) {
             return;
         }
         match *change {
@@ -60,7 +55,6 @@ impl ChangeSink for Touched {
             }
             // The members are the same, but a walk over them has lost its place.
             Change::SetEdit { edit: SetEdit::Form(_), .. } => self.edits = Edits::Replaced,
-            Change::Expire { .. } => {}
             _ => self.edits = Edits::Replaced,
         }
     }

@@ -35,14 +35,8 @@ impl Watch {
 
 impl ChangeSink for Watch {
     fn change(&mut self, _: u64, change: &Change<'_>) {
-        self.changed |= match *change {
-            Change::FlushDb { db } => db == self.db,
-            Change::SwapDb { a, b } => a == self.db || b == self.db,
-            Change::Expire { .. } => false,
-            _ => change.key().is_some_and(|(db, key)| {
-                db == self.db
-                    && (key == self.key || self.patterns.iter().any(|pattern| pattern.can_name(key)))
-            }),
-        };
+        self.changed |= change.may_alter(self.db, |key| {
+            key == self.key || self.patterns.iter().any(|pattern| pattern.can_name(key))
+        });
     }
 }

@@ -53,12 +53,7 @@ impl Watched {
 impl ChangeSink for Watched {
     fn change(&mut self, _: u64, change: &Change<'_>) {
         let Edits::Members(members) = &mut self.edits else { return };
-        let concerns = match *change {
-            Change::FlushDb { db } => db == self.db,
-            Change::SwapDb { a, b } => a == self.db || b == self.db,
-            _ => change.key().is_some_and(|(db, key)| db == self.db && self.keys.iter().any(|k| k == key)),
-        };
-        if !concerns {
+        if !change.may_alter(self.db, |key| self.keys.iter().any(|watched| watched == key)) {
             return;
         }
         match *change {
@@ -69,7 +64,7 @@ impl ChangeSink for Watched {
                 members.push(member.to_vec());
             }
             // The members are the same. (A packed set is walked over at once, so that no walk loses its place.)
-            Change::ZsetEdit { edit: ZsetEdit::Grow, .. } | Change::Expire { .. } => {}
+            Change::ZsetEdit { edit: ZsetEdit::Grow, .. } => {}
             _ => self.edits = Edits::Replaced,
         }
     }
