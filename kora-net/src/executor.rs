@@ -1171,7 +1171,7 @@ impl Executor {
         let done = slice.work.resume(
             &mut self.shard,
             self.now,
-            BACKGROUND_SEGMENTS,
+            SLICE_SEGMENTS,
             &mut RespSink::new(&mut slice.reply, slice.protocol),
         );
         // A long reply comes in parts: each is set aside, so that none of them is copied again.

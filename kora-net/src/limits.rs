@@ -33,6 +33,8 @@ pub const MESH_QUEUE_LEN: usize = BATCH_CREDITS * 2;
 pub const PARK_MAX: Duration = Duration::from_secs(1);
 /// Segments of the table that background work visits per slice: tens of microseconds.
 pub const BACKGROUND_SEGMENTS: usize = 16;
+/// The same for a slice of a command, which may insert an element where background work visits one: a few hundred microseconds.
+pub const SLICE_SEGMENTS: usize = 8;
 
 /// Replies that are held back while later ones of the same pipeline come from other executors, bytes: one send and one wake-up of
 /// the client instead of several.

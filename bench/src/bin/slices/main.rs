@@ -17,7 +17,7 @@ use kora_engine::command::registry;
 use kora_engine::keyspace::View;
 use kora_engine::reply::Protocol;
 use kora_engine::shard::{Applied, EngineConfig, Shard, ShardId};
-use kora_net::limits::BACKGROUND_SEGMENTS;
+use kora_net::limits::{BACKGROUND_SEGMENTS, SLICE_SEGMENTS};
 use kora_net::resp::encode::{Output, RespSink};
 use std::time::Duration;
 
@@ -98,8 +98,7 @@ impl Engine {
             true
         });
         if let Some(mut rest) = rest {
-            while !self.part(parts, |shard, now, reply| rest.resume(shard, now, BACKGROUND_SEGMENTS, reply)) {
-            }
+            while !self.part(parts, |shard, now, reply| rest.resume(shard, now, SLICE_SEGMENTS, reply)) {}
             self.part(parts, |_, _, _| {
                 drop(rest);
                 true
