@@ -51,7 +51,10 @@ impl Body {
                 .map(|(_, block)| block.walk_from(cursor)),
             _ => None,
         };
-        let mut blocks = (start <= end).then(|| self.blocks.range(start.max(self.first_key()), end));
+        // The first block may have nothing but deleted entries, and `start` lie in the next one: whoever begins in the first one passes
+        // over that one only.
+        let from = if walk.is_some() { self.first_key() } else { start.max(self.first_key()) };
+        let mut blocks = (start <= end).then(|| self.blocks.range(from, end));
         if let (Some(blocks), Some(_)) = (&mut blocks, &walk) {
             blocks.next();
         }

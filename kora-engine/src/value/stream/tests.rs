@@ -352,3 +352,21 @@ fn groups_and_their_consumers_hold_together() {
     while !group.free_some(2) {}
     assert_eq!(group.pending_len(), 0);
 }
+
+#[test]
+fn a_first_block_of_deleted_entries_hides_none_of_the_next() {
+    let limits = NodeLimits { max_bytes: 0, max_entries: 2 };
+    let mut stream = Body::default();
+    let id = |ms| StreamId::new(ms, 1);
+    for ms in 1..=4 {
+        append(&mut stream, id(ms), &vec![b"f".to_vec(), b"v".to_vec()], limits);
+    }
+    assert!(stream.delete(id(2), true));
+    // Not the whole block: its last entry, though deleted, has this id.
+    assert_eq!(stream.trim(Threshold::MinId(id(2)), false, None, 10).entries, 1);
+    assert_eq!((stream.blocks.len(), stream.first), (2, id(3)));
+    for start in 0..=3 {
+        let found: Vec<_> = stream.range(id(start), StreamId::MAX).map(|entry| entry.id).collect();
+        assert_eq!(found, [id(3), id(4)], "from {start}");
+    }
+}
