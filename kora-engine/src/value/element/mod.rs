@@ -33,6 +33,7 @@ pub(crate) use needle::Needle;
 use super::item::{Item, Sink};
 use crate::args::parse_i64;
 use crate::reply::Reply;
+use crate::value::listpack;
 use pack::{packed_len, Alphabet, PACKED_MAX, PACKED_ROOM, TEXT_ROOM};
 
 /// Longest decimal text of a 64-bit integer.
@@ -164,9 +165,9 @@ impl<'a> Element<'a> {
     #[inline]
     pub(crate) fn listpack_len(self) -> usize {
         match self {
-            Element::Int(int) => int_listpack_len(int),
-            Element::Bytes(bytes) => text_listpack_len(bytes.len()),
-            Element::Packed(packed) => text_listpack_len(packed.len as usize),
+            Element::Int(int) => listpack::int(int) as usize,
+            Element::Bytes(bytes) => listpack::text(bytes.len() as u64) as usize,
+            Element::Packed(packed) => listpack::text(packed.len as u64) as usize,
         }
     }
 
@@ -286,35 +287,6 @@ fn next_long(bytes: &[u8], at: usize) -> usize {
     start + len
 }
 
-/// Bytes of an integer in a listpack, its length behind it included.
-fn int_listpack_len(int: i64) -> usize {
-    match int {
-        0..=127 => 2,
-        -4096..=4095 => 3,
-        -32_768..=32_767 => 4,
-        -8_388_608..=8_388_607 => 5,
-        -2_147_483_648..=2_147_483_647 => 6,
-        _ => 10,
-    }
-}
-
-/// Bytes of a text in a listpack, its length behind it included.
-fn text_listpack_len(len: usize) -> usize {
-    let encoded = match len {
-        0..=63 => 1 + len,
-        64..=4095 => 2 + len,
-        _ => 5 + len,
-    };
-    encoded
-        + match encoded {
-            0..=127 => 1,
-            128..=16_382 => 2,
-            16_383..=2_097_150 => 3,
-            2_097_151..=268_435_454 => 4,
-            _ => 5,
-        }
-}
-
 /// Bytes before packed characters, at most.
 const TAG_MAX: usize = 2;
 
@@ -369,14 +341,14 @@ impl<'a> Encoded<'a> {
     /// Of a text that is no integer.
     #[inline]
     fn set_text(&mut self, text: &'a [u8]) {
-        self.listpack_len = text_listpack_len(text.len());
+        self.listpack_len = listpack::text(text.len() as u64) as usize;
         if !self.pack(text) {
             self.set_bytes(text);
         }
     }
 
     fn set_int(&mut self, int: i64) {
-        self.listpack_len = int_listpack_len(int);
+        self.listpack_len = listpack::int(int) as usize;
         match int {
             0..=127 => self.head[0] = SMALL_INT | int as u8,
             INT3_START..INT3_END => {

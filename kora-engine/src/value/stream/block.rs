@@ -23,9 +23,10 @@
 //! entries first walks the block and remembers.
 
 use super::id::StreamId;
-use super::{listpack, varint};
+use super::varint;
 use crate::value::buffer::Buffer;
 use crate::value::item::Item;
+use crate::value::listpack;
 
 const DELETED: u8 = 1 << 7;
 const SAME_FIELDS: u8 = 1 << 6;

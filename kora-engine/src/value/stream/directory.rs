@@ -9,7 +9,7 @@ use std::ops::Bound;
 
 use super::block::{self, Block};
 use super::id::StreamId;
-use super::listpack;
+use crate::value::listpack;
 
 /// When a block is full: `stream-node-max-bytes` and `stream-node-max-entries`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -19,7 +19,6 @@ mod entries;
 mod group;
 mod id;
 mod lag;
-mod listpack;
 mod nodes;
 #[cfg(test)]
 mod tests;

@@ -18,7 +18,7 @@ struct Naive {
 
 /// Redis's rule for a full listpack, spelled out over the elements of it.
 fn is_full(block: &NaiveBlock, pairs: &Pairs, limits: NodeLimits) -> bool {
-    let element = |text: &[u8]| listpack::element(super::super::item::Item::of(text));
+    let element = |text: &[u8]| crate::value::listpack::element(super::super::item::Item::of(text));
     let number = |value: i64| element(value.to_string().as_bytes());
     let master: Vec<&Vec<u8>> = block[0].1.iter().step_by(2).collect();
     let dead = block.iter().filter(|entry| entry.2).count() as i64;

@@ -1,6 +1,6 @@
 //! How large Redis's listpacks would be.
 //!
-//! Redis keeps the entries of a stream in listpacks and begins a new one when the latest has reached
+//! The names of forms that OBJECT ENCODING answers of lists depend on that, and where streams are trimmed: Redis keeps the entries of a stream in listpacks and begins a new one when the latest has reached
 //! `stream-node-max-bytes`; `XTRIM ~` removes whole ones. For such a trim to leave the same entries here, a block must end
 //! where Redis's listpack ends, so the bytes that it would take are counted. (The listpack format: a header of 6 bytes,
 //! elements of an encoding byte or more, their content and their length again for walking backwards, an end byte.)
@@ -8,10 +8,10 @@
 use crate::value::item::Item;
 
 /// Header and end byte.
-pub(super) const FRAME: u64 = 7;
+pub(crate) const FRAME: u64 = 7;
 
 /// Bytes of an integer element.
-pub(super) fn int(value: i64) -> u64 {
+pub(crate) fn int(value: i64) -> u64 {
     match value {
         0..=127 => 2,
         -4096..=4095 => 3,
@@ -23,11 +23,15 @@ pub(super) fn int(value: i64) -> u64 {
 }
 
 /// Bytes of any element.
-pub(super) fn element(item: Item<'_>) -> u64 {
-    let bytes = match item {
-        Item::Int(value) => return int(value),
-        Item::Bytes(bytes) => bytes.len() as u64,
-    };
+pub(crate) fn element(item: Item<'_>) -> u64 {
+    match item {
+        Item::Int(value) => int(value),
+        Item::Bytes(bytes) => text(bytes.len() as u64),
+    }
+}
+
+/// Bytes of a text of this length.
+pub(crate) fn text(bytes: u64) -> u64 {
     let encoded = bytes
         + match bytes {
             0..=63 => 1,
