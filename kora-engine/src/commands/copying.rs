@@ -1,9 +1,10 @@
 //! COPY of what is large: in slices, and yet the copy is of one moment.
 //!
 //! The copy grows beside the keyspace while others run. When one of them changes the source, it begins again; after
-//! [`BEGINNINGS_MAX`] it goes through without a pause, so that it ends whatever others do.
+//! [`RESTARTS_MAX`] beginnings it goes through without a pause, so that it ends whatever others do.
 
 use super::generic::CopyOptions;
+use super::watched::RESTARTS_MAX;
 use crate::change::{Change, ChangeSink, UnixMs};
 use crate::exec::{Continuation, Flow};
 use crate::keyspace::View;
@@ -19,9 +20,6 @@ const BLOCKS_AT_ONCE: usize = 1024;
 
 /// Elements that are copied in the time of a visit to one segment.
 const ELEMENTS_PER_SEGMENT: usize = 64;
-
-/// How often a copy begins.
-const BEGINNINGS_MAX: u32 = 8;
 
 /// A key and where its copy goes.
 struct Request {
@@ -132,7 +130,7 @@ impl Continuation for Copying {
         if self.watch.borrow().is_touched {
             self.begin_again(shard);
         }
-        let elements = if self.beginnings < BEGINNINGS_MAX {
+        let elements = if self.beginnings < RESTARTS_MAX {
             budget.max(1).saturating_mul(ELEMENTS_PER_SEGMENT)
         } else {
             usize::MAX

@@ -153,7 +153,6 @@ impl Elements {
     }
 
     /// Adds a double.
-    #[allow(dead_code)] // until sorted sets answer with their scores
     pub(crate) fn push_double(&mut self, value: f64) {
         let piece = self.piece(9);
         piece.put(&[DOUBLE]);

@@ -22,6 +22,7 @@ mod set;
 mod sort;
 pub(crate) mod stream;
 mod string;
+mod watched;
 mod zset;
 
 /// The rows of every family.

@@ -10,8 +10,8 @@ pub(crate) const RESTARTS_MAX: u32 = 8;
 /// Changes at some keys, between two slices of a command.
 #[derive(Debug)]
 pub(crate) enum Edits {
-    /// These members of a set or sorted set came, went or got another score. One can be here twice.
-    Members(Vec<Vec<u8>>),
+    /// These members of a set or sorted set came or got another score (true), or went (false), in this order. One can be here twice.
+    Members(Vec<(bool, Vec<u8>)>),
     /// One of the keys got another value, or none.
     Replaced,
 }
@@ -57,14 +57,17 @@ impl ChangeSink for Watched {
             return;
         }
         match *change {
-            Change::SetEdit { edit: SetEdit::Add { member } | SetEdit::Remove { member }, .. } => {
-                members.push(member.to_vec());
+            Change::SetEdit { edit: SetEdit::Add { member }, .. }
+            | Change::ZsetEdit { edit: ZsetEdit::Set { member, .. }, .. } => {
+                members.push((true, member.to_vec()))
             }
-            Change::ZsetEdit { edit: ZsetEdit::Set { member, .. } | ZsetEdit::Remove { member }, .. } => {
-                members.push(member.to_vec());
+            Change::SetEdit { edit: SetEdit::Remove { member }, .. }
+            | Change::ZsetEdit { edit: ZsetEdit::Remove { member }, .. } => {
+                members.push((false, member.to_vec()))
             }
             // The members are the same. (A packed set is walked over at once, so that no walk loses its place.)
             Change::ZsetEdit { edit: ZsetEdit::Grow, .. } => {}
+            // Another form of a set has the same members, but a walk over them has lost its place.
             _ => self.edits = Edits::Replaced,
         }
     }

@@ -7,9 +7,9 @@
 
 use super::operation::{Computation, Gathered, Operation, Purpose};
 use super::rules;
-use super::touched::{Edits, Touched, RESTARTS_MAX};
 use crate::args::{integer, is};
 use crate::change::UnixMs;
+use crate::commands::watched::{Edits, Watched, RESTARTS_MAX};
 use crate::error::Error;
 use crate::exec::{Continuation, Exec, Flow, Outcome, DONE};
 use crate::keyspace::{Keyspace, View};
@@ -165,7 +165,7 @@ fn operate(
     read_all(keys, view, names)?;
     let mut computation = prepare(keys, view.db, operation, names, answer.purpose(), rules);
     if computation.is_long() {
-        let touched = Touched::observe(&mut keys.changes, view.db, names);
+        let watched = Watched::observe(&mut keys.changes, view.db, names);
         return Ok(Flow::Later(Box::new(Sliced {
             view,
             operation,
@@ -177,7 +177,7 @@ fn operate(
             },
             rules,
             stage: Stage::Computing(computation),
-            touched,
+            watched,
             restarts: 0,
         })));
     }
@@ -211,7 +211,7 @@ struct Sliced {
     answer: Answer<Vec<u8>>,
     rules: Rules,
     stage: Stage,
-    touched: Rc<RefCell<Touched>>,
+    watched: Rc<RefCell<Watched>>,
     restarts: u32,
 }
 
@@ -240,7 +240,7 @@ impl Sliced {
     /// Goes on with the computation. Returns its result when it is complete.
     fn compute(&mut self, keys: &mut Keyspace, steps: usize) -> Result<Option<Gathered>, Error> {
         keys.expire_now(self.view, &self.names);
-        let edits = self.touched.borrow_mut().take();
+        let edits = self.watched.borrow_mut().take();
         if let Edits::Replaced = edits {
             self.restart(keys)?;
         }

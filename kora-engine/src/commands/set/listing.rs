@@ -1,15 +1,15 @@
 //! SMEMBERS and SSCAN.
 //!
 //! The members of a large set are listed in slices, and yet are those of one moment, the one at which the command
-//! came: a walk in the order of hashes ([`Listing`]) learns of each change in between ([`Touched`]), and can tell by the
+//! came: a walk in the order of hashes ([`Listing`]) learns of each change in between ([`Watched`]), and can tell by the
 //! position of a member's hash whether it has been there. What was added ahead is passed over, what was removed ahead is listed
 //! when that becomes known. When the whole set is replaced or goes away, the listing begins again; nothing of it has been
 //! answered yet.
 
-use super::touched::{Edits, Touched, RESTARTS_MAX};
 use crate::change::{SetForm, UnixMs};
 use crate::commands::collection_scan::{Paged, ScanOptions};
 use crate::commands::long_reply::{self, Elements, Gather};
+use crate::commands::watched::{Edits, Watched, RESTARTS_MAX};
 use crate::error::Error;
 use crate::exec::{Continuation, Exec, Flow, Outcome, DONE};
 use crate::keyspace::{Keyspace, View};
@@ -152,7 +152,7 @@ impl Gather for Members {
 pub(super) struct Listing {
     view: View,
     key: Vec<u8>,
-    touched: Rc<RefCell<Touched>>,
+    watched: Rc<RefCell<Watched>>,
     /// Where the walk goes on.
     cursor: u64,
     /// Members ahead that are settled: added since, or removed since and listed.
@@ -171,8 +171,8 @@ pub(super) enum Progress {
 impl Listing {
     /// A walk over the set at a key, which has been asked for.
     pub(super) fn new(keys: &mut Keyspace, view: View, key: &[u8]) -> Listing {
-        let touched = Touched::observe(&mut keys.changes, view.db, &[key]);
-        Listing { view, key: key.to_vec(), touched, cursor: 0, passed: HashSet::new() }
+        let watched = Watched::observe(&mut keys.changes, view.db, &[key]);
+        Listing { view, key: key.to_vec(), watched, cursor: 0, passed: HashSet::new() }
     }
 
     /// A walk over the set that is at the key now.
@@ -194,7 +194,7 @@ impl Listing {
         visit: &mut dyn FnMut(Item<'_>, &mut Random),
     ) -> Progress {
         let (keys, random) = shard.keys_and_random();
-        let Edits::Members(edits) = self.touched.borrow_mut().take() else { return Progress::Replaced };
+        let Edits::Members(edits) = self.watched.borrow_mut().take() else { return Progress::Replaced };
         let key = keys.key(&self.key);
         let Some(set) = keys.held::<Set>(self.view.db, &key) else { return Progress::Complete };
         for (added, member) in edits {

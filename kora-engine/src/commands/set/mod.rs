@@ -4,7 +4,6 @@
 //! - [`random`]: SPOP and SRANDMEMBER
 //! - [`listing`]: SMEMBERS and SSCAN
 //! - [`algebra`]: union, intersection and difference; [`operation`] computes them
-//! - [`touched`]: what happens to sets while a command goes on in slices
 //!
 //! A command over several sets finds all of them on its shard: what is elsewhere has been fetched by the connection's executor.
 
@@ -13,7 +12,6 @@ mod listing;
 mod members;
 mod operation;
 mod random;
-mod touched;
 
 use crate::command::{
     Categories, CommandSpec, Coordinated, Flags, Group, Handler, KeyFlags, KeySpec, Run, Spread, ROW,

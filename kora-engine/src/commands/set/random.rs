@@ -9,10 +9,10 @@ mod pop;
 pub(super) use pop::spop;
 
 use super::listing::{Listing, Progress};
-use super::touched::{Edits, Touched, RESTARTS_MAX};
 use crate::args::integer;
 use crate::change::UnixMs;
 use crate::commands::long_reply::{self, Elements, Gather};
+use crate::commands::watched::{Edits, Watched, RESTARTS_MAX};
 use crate::error::Error;
 use crate::exec::{Exec, Outcome, DONE};
 use crate::keyspace::{Keyspace, View};
@@ -132,7 +132,7 @@ enum State {
     /// A walk over all members, of which some are taken.
     Walk(Listing, Choice),
     /// Tries, of which so many are left.
-    Tries(Rc<RefCell<Touched>>, Tries, usize),
+    Tries(Rc<RefCell<Watched>>, Tries, usize),
 }
 
 impl State {
@@ -148,8 +148,8 @@ impl State {
         Ok(if distinct && is_many(wanted.min(len), len) {
             State::Walk(Listing::new(keys, view, name), Choice::new(len, wanted.min(len)))
         } else {
-            let touched = Touched::observe(&mut keys.changes, view.db, &[name]);
-            State::Tries(touched, Tries { distinct, seen: HashSet::new() }, wanted)
+            let watched = Watched::observe(&mut keys.changes, view.db, &[name]);
+            State::Tries(watched, Tries { distinct, seen: HashSet::new() }, wanted)
         })
     }
 }
@@ -170,8 +170,8 @@ impl Choosing {
                     progress => Some(progress == Progress::Complete),
                 }
             }
-            State::Tries(touched, tries, left) => {
-                match touched.borrow_mut().take() {
+            State::Tries(watched, tries, left) => {
+                match watched.borrow_mut().take() {
                     Edits::Members(members) if members.iter().all(|(added, _)| *added) => {}
                     _ => return None,
                 }

@@ -13,6 +13,7 @@ use super::watch::Watch;
 use super::weight::{collate, number};
 use crate::change::UnixMs;
 use crate::commands::long_reply::Elements;
+use crate::commands::watched::RESTARTS_MAX;
 use crate::error::Error;
 use crate::exec::{Continuation, Exec, Flow, Outcome, DONE};
 use crate::keyspace::{Keyspace, View};
@@ -37,9 +38,6 @@ const AT_ONCE_MAX: usize = 1024;
 
 /// Elements that are read, looked up, compared or written in the time of a visit to a segment of the table.
 const STEPS_PER_SEGMENT: usize = 128;
-
-/// How often the command begins again because what it reads has changed.
-const RESTARTS_MAX: u32 = 8;
 
 /// What the elements are compared by.
 enum Weights {

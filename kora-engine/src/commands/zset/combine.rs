@@ -6,9 +6,9 @@
 
 use super::combination::{Aggregate, Combination, Operation, Plan, Source};
 use super::growth;
-use super::watched::{Edits, Watched, RESTARTS_MAX};
 use crate::args::{integer, is};
 use crate::change::UnixMs;
+use crate::commands::watched::{Edits, Watched, RESTARTS_MAX};
 use crate::double;
 use crate::error::Error;
 use crate::exec::{Continuation, Exec, Flow, Outcome, DONE};
@@ -281,7 +281,7 @@ impl Sliced {
         let Stage::Computing(combination) = &mut self.stage else { return Ok(None) };
         let sources = sources(keys, self.view.db, &self.names);
         if let Edits::Members(members) = edits {
-            for member in members {
+            for (_, member) in members {
                 combination.reconsider(&sources, &member);
             }
         }

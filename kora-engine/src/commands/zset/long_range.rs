@@ -4,9 +4,9 @@
 //! [`RESTARTS_MAX`] beginnings it goes through without a pause, so that it ends whatever others do.
 
 use super::range::{walk, Form, Query};
-use super::watched::{Watched, RESTARTS_MAX};
 use crate::change::UnixMs;
 use crate::commands::long_reply::{Elements, Gather};
+use crate::commands::watched::{Watched, RESTARTS_MAX};
 use crate::error::Error;
 use crate::exec::Continuation;
 use crate::keyspace::{Keyspace, View};

@@ -14,7 +14,6 @@ mod range;
 mod read;
 mod remove;
 mod scan;
-pub(crate) mod watched;
 
 use crate::command::{
     Categories, CommandSpec, Coordinated, Flags, Group, Handler, KeyFlags, KeySpec, Run, Spread, ROW,

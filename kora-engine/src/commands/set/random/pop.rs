@@ -6,11 +6,11 @@
 
 use super::super::listing;
 use super::super::rules;
-use super::super::touched::{Edits, Touched, RESTARTS_MAX};
 use super::AT_ONCE_MAX;
 use crate::args::integer;
 use crate::change::{SetForm, UnixMs};
 use crate::commands::long_reply::Elements;
+use crate::commands::watched::{Edits, Watched, RESTARTS_MAX};
 use crate::error::Error;
 use crate::exec::{Continuation, Exec, Flow, Outcome, DONE};
 use crate::keyspace::View;
@@ -95,7 +95,7 @@ fn many(shard: &mut Shard, popping: Popping<&[u8]>, beginnings: u32, reply: &mut
     rest.convert(SetForm::Table, &rules);
     Ok(Flow::Later(Box::new(Division {
         popping: Popping { view, key: name.to_vec(), count, rules },
-        touched: Touched::observe(&mut keys.changes, view.db, &[name]),
+        watched: Watched::observe(&mut keys.changes, view.db, &[name]),
         choice: Choice::new(len, count),
         cursor: 0,
         added: HashSet::new(),
@@ -110,7 +110,7 @@ fn many(shard: &mut Shard, popping: Popping<&[u8]>, beginnings: u32, reply: &mut
 /// A table under division.
 struct Division {
     popping: Popping<Vec<u8>>,
-    touched: Rc<RefCell<Touched>>,
+    watched: Rc<RefCell<Watched>>,
     choice: Choice,
     /// Where the walk over the table goes on.
     cursor: u64,
@@ -130,7 +130,7 @@ impl Division {
     /// Divides on; returns whether all members have gone one way or the other, or none when it has to begin again.
     fn divide(&mut self, shard: &mut Shard, count: usize) -> Option<bool> {
         shard.keys.expire_now(self.popping.view, &[&self.popping.key]);
-        let Edits::Members(edits) = self.touched.borrow_mut().take() else { return None };
+        let Edits::Members(edits) = self.watched.borrow_mut().take() else { return None };
         let (keys, random) = shard.keys_and_random();
         let key = keys.key(&self.popping.key);
         let set = keys.held::<Set>(self.popping.view.db, &key)?;
