@@ -8,12 +8,11 @@
 //! is what an oracle would have reached that keeps the most popular keys of the law (without drift).
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use crate::client::{Client, Value};
 use crate::compare::server::Server;
-use crate::compare::subject::Subject;
+use crate::compare::subject::{Subject, SubjectArgs};
 use crate::sys::affinity::{self, CpuList};
 use crate::sys::process::resident_bytes;
 use crate::zipf::Zipf;
@@ -24,21 +23,11 @@ const PIPELINE: usize = 64;
 /// Requests between two looks at the server's memory.
 const LOOK_EVERY: u64 = 20_000;
 
-/// Measure hit ratios of a Zipf trace under a limit on memory.
+/// Measure hit ratios of a Zipf trace under a limit on memory; peers must know --maxmemory and --maxmemory-policy.
 #[derive(clap::Args, Debug)]
 pub(crate) struct HitRatioArgs {
-    /// Kora's binary; without it only the peers are compared.
-    #[arg(long, value_name = "PATH")]
-    kora: Option<PathBuf>,
-    /// One more argument for Kora; may be repeated.
-    #[arg(long, value_name = "ARGUMENT", allow_hyphen_values = true, requires = "kora")]
-    kora_arg: Vec<String>,
-    /// Peers besides redis-server on PATH, as for `compare`; they must know --maxmemory and --maxmemory-policy.
-    #[arg(long, value_name = "FILE.toml")]
-    peers: Option<PathBuf>,
-    /// Do not take redis-server from PATH.
-    #[arg(long)]
-    no_redis: bool,
+    #[command(flatten)]
+    subjects: SubjectArgs,
     /// Policies.
     #[arg(long, value_delimiter = ',', default_value = "allkeys-lru,allkeys-lfu", value_name = "NAMES")]
     policy: Vec<String>,
@@ -110,7 +99,7 @@ impl HitRatioArgs {
             return Err(Error::Usage("--drift must be from 0 to 1".into()));
         }
         affinity::pin_thread(&self.load_cpu.0).map_err(Error::io("pinning the load"))?;
-        let subjects = self.subjects()?;
+        let subjects = self.subjects.subjects(self.workers)?;
         let mut table = format!(
             "Hit ratios: {} keys of 16 bytes with values of {}, {} requests, --maxmemory {}\n\n\
              | policy | theta | drift | server | hit ratio | keys kept | most resident | requests/s | the most popular keys |\n\
@@ -140,25 +129,6 @@ impl HitRatioArgs {
         }
         print!("{table}");
         Ok(!failed)
-    }
-
-    fn subjects(&self) -> Result<Vec<Subject>, Error> {
-        let mut subjects = Vec::new();
-        subjects.extend(self.kora.iter().map(|path| Subject::kora(path, self.workers, &self.kora_arg)));
-        if !self.no_redis {
-            subjects.extend(Subject::redis_on_path());
-        }
-        if let Some(file) = &self.peers {
-            subjects.extend(Subject::peers(file)?);
-        }
-        for subject in &mut subjects {
-            subject.path = std::path::absolute(&subject.path).map_err(Error::io("the server's path"))?;
-        }
-        if subjects.is_empty() {
-            let text = "there is nothing to measure; give --kora or --peers, or install redis-server";
-            return Err(Error::Usage(text.into()));
-        }
-        Ok(subjects)
     }
 
     fn row(&self, policy: &str, law: Law, name: &str, reached: &Reached) -> String {

@@ -11,7 +11,7 @@ use figures::Rounds;
 use measure::Setup;
 use results::{Results, Row, Section};
 use scenario::{Kind, Placement, Scenario};
-use subject::Subject;
+use subject::{Subject, SubjectArgs};
 
 mod chart;
 mod commands;
@@ -26,18 +26,8 @@ pub(crate) mod subject;
 /// Compare Kora with its peers, in alternation, on pinned cores.
 #[derive(clap::Args, Debug)]
 pub(crate) struct CompareArgs {
-    /// Kora's binary; without it only the peers are compared.
-    #[arg(long, value_name = "PATH")]
-    kora: Option<PathBuf>,
-    /// One more argument for Kora; may be repeated.
-    #[arg(long, value_name = "ARGUMENT", allow_hyphen_values = true, requires = "kora")]
-    kora_arg: Vec<String>,
-    /// Peers besides redis-server on PATH: [[peer]] tables with name, path and args.
-    #[arg(long, value_name = "FILE.toml")]
-    peers: Option<PathBuf>,
-    /// Do not take redis-server from PATH.
-    #[arg(long)]
-    no_redis: bool,
+    #[command(flatten)]
+    subjects: SubjectArgs,
     /// The server that ratios are relative to [default: redis-server, else the first].
     #[arg(long, value_name = "NAME")]
     baseline: Option<String>,
@@ -77,31 +67,10 @@ pub(crate) struct CompareArgs {
 }
 
 impl CompareArgs {
+    /// Who takes part; redis-server, to which the others are compared, goes first.
     fn subjects(&self) -> Result<Vec<Subject>, Error> {
-        let mut subjects = Vec::new();
-        if !self.no_redis {
-            subjects.extend(Subject::redis_on_path());
-        }
-        subjects.extend(self.kora.iter().map(|path| Subject::kora(path, self.workers, &self.kora_arg)));
-        if let Some(file) = &self.peers {
-            subjects.extend(Subject::peers(file)?);
-        }
-        for (i, subject) in subjects.iter_mut().enumerate() {
-            let fail = |detail: String| Error::Server { name: subject.name.clone(), detail };
-            if !subject.path.is_file() {
-                return Err(fail(format!("there is no program {}", subject.path.display())));
-            }
-            // The server runs in a directory of its own, where a relative path would lead nowhere. Links
-            // are not followed: Debian's redis-server is one, to a program that looks at its own name.
-            subject.path = std::path::absolute(&subject.path).map_err(|e| fail(e.to_string()))?;
-            if i > 0 && subject.name == "redis-server" {
-                return Err(Error::Usage("a peer must not be called redis-server; use --no-redis".into()));
-            }
-        }
-        if subjects.is_empty() {
-            let text = "there is nothing to compare; give --kora or --peers, or install redis-server";
-            return Err(Error::Usage(text.into()));
-        }
+        let mut subjects = self.subjects.subjects(self.workers)?;
+        subjects.sort_by_key(|subject| subject.name != "redis-server");
         Ok(subjects)
     }
 
@@ -127,7 +96,7 @@ impl CompareArgs {
             let ports = if cluster_ports { " on cluster ports" } else { "" };
             let plural = if n == 1 { "" } else { "s" };
             let name = format!("kora, {n} worker{plural}{ports}");
-            Subject { name, cluster_ports, ..Subject::kora(&kora.path, n, &self.kora_arg) }
+            Subject { name, cluster_ports, ..Subject::kora(&kora.path, n, &self.subjects.kora_arg) }
         };
         let cast = vec![with(1, false), with(workers, cluster)];
         let baseline = cast[0].name.clone();

@@ -16,6 +16,60 @@ use toml_edit::{DocumentMut, Item, Table};
 
 use crate::Error;
 
+/// Who takes part.
+#[derive(clap::Args, Debug)]
+pub(crate) struct SubjectArgs {
+    /// Kora's binary; without it only the peers are compared.
+    #[arg(long, value_name = "PATH")]
+    kora: Option<PathBuf>,
+    /// One more argument for Kora; may be repeated.
+    #[arg(long, value_name = "ARGUMENT", allow_hyphen_values = true, requires = "kora")]
+    pub(super) kora_arg: Vec<String>,
+    /// Peers besides redis-server on PATH: [[peer]] tables with name, path and args.
+    #[arg(long, value_name = "FILE.toml")]
+    peers: Option<PathBuf>,
+    /// Do not take redis-server from PATH.
+    #[arg(long)]
+    no_redis: bool,
+}
+
+impl SubjectArgs {
+    /// Kora with so many workers, redis-server, the peers: those that there are, in this order.
+    ///
+    /// # Errors
+    /// A program that is not there, a file of peers that cannot be read, nobody at all.
+    pub(crate) fn subjects(&self, workers: usize) -> Result<Vec<Subject>, Error> {
+        let mut subjects = Vec::new();
+        subjects.extend(self.kora.iter().map(|path| Subject::kora(path, workers, &self.kora_arg)));
+        if !self.no_redis {
+            subjects.extend(Subject::redis_on_path());
+        }
+        if let Some(file) = &self.peers {
+            for peer in Subject::peers(file)? {
+                if !subjects.is_empty() && peer.name == "redis-server" {
+                    let text = "a peer must not be called redis-server; use --no-redis";
+                    return Err(Error::Usage(text.into()));
+                }
+                subjects.push(peer);
+            }
+        }
+        for subject in &mut subjects {
+            let fail = |detail: String| Error::Server { name: subject.name.clone(), detail };
+            if !subject.path.is_file() {
+                return Err(fail(format!("there is no program {}", subject.path.display())));
+            }
+            // The server runs in a directory of its own, where a relative path would lead nowhere. Links
+            // are not followed: Debian's redis-server is one, to a program that looks at its own name.
+            subject.path = std::path::absolute(&subject.path).map_err(|e| fail(e.to_string()))?;
+        }
+        if subjects.is_empty() {
+            let text = "there is nothing to measure; give --kora or --peers, or install redis-server";
+            return Err(Error::Usage(text.into()));
+        }
+        Ok(subjects)
+    }
+}
+
 /// One server program and how it is started.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Subject {

@@ -9,12 +9,11 @@
 
 use std::fmt::Write as _;
 use std::io::{self, Read, Write as _};
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::compare::server::Server;
-use crate::compare::subject::Subject;
+use crate::compare::subject::{Subject, SubjectArgs};
 use crate::load::{self, KeySpace, LoadConfig, Workload};
 use crate::sys::affinity::{self, CpuList};
 use crate::Error;
@@ -38,18 +37,8 @@ const PROBE_KEY: &[u8] = b"{big}probe";
 /// Measure how long a GET waits beside commands on large values.
 #[derive(clap::Args, Debug)]
 pub(crate) struct StallsArgs {
-    /// Kora's binary.
-    #[arg(long, value_name = "PATH")]
-    kora: Option<PathBuf>,
-    /// One more argument for Kora; may be repeated.
-    #[arg(long, value_name = "ARGUMENT", allow_hyphen_values = true, requires = "kora")]
-    kora_arg: Vec<String>,
-    /// Peers besides redis-server on PATH, as for `compare`.
-    #[arg(long, value_name = "FILE.toml")]
-    peers: Option<PathBuf>,
-    /// Do not take redis-server from PATH.
-    #[arg(long)]
-    no_redis: bool,
+    #[command(flatten)]
+    subjects: SubjectArgs,
     /// What to measure, by name; may be repeated [default: everything].
     #[arg(long, value_name = "NAME")]
     case: Vec<String>,
@@ -88,17 +77,7 @@ impl StallsArgs {
             return Err(Error::Usage("--rounds and --shrink must be at least 1".into()));
         }
         let cases = self.cases()?;
-        let mut subjects = Vec::new();
-        subjects.extend(self.kora.iter().map(|path| Subject::kora(path, self.workers, &self.kora_arg)));
-        if !self.no_redis {
-            subjects.extend(Subject::redis_on_path());
-        }
-        if let Some(file) = &self.peers {
-            subjects.extend(Subject::peers(file)?);
-        }
-        for subject in &mut subjects {
-            subject.path = std::path::absolute(&subject.path).map_err(Error::io("the server's path"))?;
-        }
+        let subjects = self.subjects.subjects(self.workers)?;
         let mut rows = Vec::new();
         let mut failed = false;
         for case in cases {
