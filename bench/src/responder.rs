@@ -294,7 +294,8 @@ impl Server {
 fn request(input: &[u8]) -> Option<(Vec<&[u8]>, usize)> {
     let mut at = 0;
     let header = |kind: u8, at: &mut usize| -> Option<usize> {
-        let rest = &input[*at..];
+        // The line end of the argument before may not have come yet.
+        let rest = input.get(*at..)?;
         let end = rest.iter().position(|&b| b == b'\n')?;
         *at += end + 1;
         let digits = rest[..end].strip_prefix(&[kind])?.strip_suffix(b"\r")?;
@@ -310,4 +311,18 @@ fn request(input: &[u8]) -> Option<(Vec<&[u8]>, usize)> {
         at += length + 2;
     }
     (at <= input.len()).then_some((arguments, at))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_that_ends_anywhere_is_incomplete() {
+        let whole = b"*3\r\n$3\r\nSET\r\n$3\r\nkey\r\n$5\r\nvalue\r\n";
+        for len in 0..whole.len() {
+            assert_eq!(request(&whole[..len]), None, "{len} bytes");
+        }
+        assert_eq!(request(whole), Some((vec![&b"SET"[..], b"key", b"value"], whole.len())));
+    }
 }
