@@ -2,40 +2,19 @@
 
 mod support;
 
-use kora_engine::change::UnixMs;
-use kora_engine::command::registry;
-use kora_engine::exec::Continuation;
 use kora_engine::keyspace::View;
-use kora_engine::shard::{Applied, EngineConfig, Shard};
+use kora_engine::shard::{EngineConfig, Shard};
 use proptest::prelude::*;
-use support::{error, int, run, run_args, run_at, shard, shard_with, Sink, Value, NOW};
+use support::{begin, error, int, run, run_args, run_at, shard, shard_with, Under, Value, NOW};
 
 /// Elements of what is large here.
 const LARGE: usize = 5000;
 
-/// A command under way.
-struct Under {
-    work: Box<dyn Continuation>,
-    sink: Sink,
-}
-
 /// Begins a command that goes on in slices.
-fn begin(shard: &mut Shard, line: &str) -> Under {
-    let argv: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
-    let command = registry().resolve(&argv).expect("a command");
-    let mut sink = Sink::default();
-    match shard.apply(View { db: 0, now: NOW, touch: true }, command, &argv, None, &mut sink) {
-        Applied::Later(work) => Under { work, sink },
-        _ => panic!("{line} takes its time: {:?}", sink.finish()),
-    }
-}
-
-impl Under {
-    /// Goes on at this time until the end; the reply.
-    fn end(mut self, shard: &mut Shard, now: UnixMs) -> Value {
-        while !self.work.resume(shard, now, 1, &mut self.sink) {}
-        self.sink.finish()
-    }
+fn begin_long(shard: &mut Shard, line: &str) -> Under {
+    let under = begin(shard, line);
+    assert!(!under.is_over(), "{line} takes its time");
+    under
 }
 
 fn fill(shard: &mut Shard, command: &str, element: impl Fn(usize) -> String) {
@@ -106,9 +85,9 @@ fn what_expires_between_two_slices_has_no_part_in_the_result() {
         make(&mut shard, kinds[1], "b");
         run(&mut shard, if kinds[0] == "zset" { "zadd c 1 x" } else { "sadd c x" });
         run(&mut shard, &format!("pexpireat a {}", NOW + 10));
-        let mut under = begin(&mut shard, line);
-        assert!(!under.work.resume(&mut shard, NOW, 1, &mut under.sink), "{line}");
-        let reply = under.end(&mut shard, NOW + 11);
+        let mut under = begin_long(&mut shard, line);
+        assert!(!under.resume(&mut shard), "{line}");
+        let reply = under.finish_at(&mut shard, NOW + 11);
         assert_eq!(len_of(&reply), expected, "{line}");
         // Nothing that has expired comes back, with or without an expiry.
         assert_eq!(run_at(&mut shard, NOW + 11, "exists a"), int(0), "{line}");
@@ -198,7 +177,7 @@ proptest! {
         make(&mut shard, "set", "other");
         let db = if other_db { 3 } else { 0 };
         let line = format!("copy a b{}{}", if other_db { " db 3" } else { "" }, if replace { " replace" } else { "" });
-        let mut under = begin(&mut shard, &line);
+        let mut under = begin_long(&mut shard, &line);
         let (mut writes, mut pauses) = (writes.into_iter(), pauses.into_iter().cycle());
         loop {
             for _ in 0..pauses.next().unwrap_or(0) {
@@ -231,11 +210,11 @@ proptest! {
                 run(&mut shard, &line);
             }
             let before = data(&mut shard, db, "b");
-            if under.work.resume(&mut shard, NOW, 1, &mut under.sink) {
+            if under.resume(&mut shard) {
                 let (source, copy) = (data(&mut shard, 0, "a"), data(&mut shard, db, "b"));
                 let missing = source.0[0] == Value::Simple("none".into());
                 let refused = missing || !replace && before.0[0] != Value::Simple("none".into());
-                prop_assert_eq!(under.sink.finish(), int(!refused as i64));
+                prop_assert_eq!(under.reply(), int(!refused as i64));
                 let expected = if refused { before } else { source };
                 prop_assert!(copy == expected, "the copy is not the source");
                 break;

@@ -2,12 +2,11 @@
 
 mod support;
 
-use kora_engine::command::registry;
 use kora_engine::keyspace::View;
-use kora_engine::shard::{Applied, EngineConfig, Shard};
+use kora_engine::shard::{EngineConfig, Shard};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
-use support::{bulk, error, int, run, shard, shard_with, Sink, Value, NOW};
+use support::{begin, bulk, error, int, run, shard, shard_with, Value, NOW};
 
 type Members = BTreeSet<Vec<u8>>;
 
@@ -23,42 +22,6 @@ fn members_of(reply: Value) -> Members {
         .collect();
     assert_eq!(members.len(), len, "members are distinct");
     members
-}
-
-/// A command under way: it is resumed by hand.
-struct Under {
-    work: Option<Box<dyn kora_engine::exec::Continuation>>,
-    sink: Sink,
-}
-
-/// Begins a command.
-fn begin(shard: &mut Shard, line: &str) -> Under {
-    let argv: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
-    let command = registry().resolve(&argv).expect("a command");
-    let mut sink = Sink::default();
-    let work = match shard.apply(View { db: 0, now: NOW, touch: true }, command, &argv, None, &mut sink) {
-        Applied::Later(work) => Some(work),
-        _ => None,
-    };
-    Under { work, sink }
-}
-
-impl Under {
-    /// One slice; whether it was the last.
-    fn resume(&mut self, shard: &mut Shard) -> bool {
-        let done = match &mut self.work {
-            None => true,
-            Some(work) => work.resume(shard, NOW, 1, &mut self.sink),
-        };
-        if done {
-            self.work = None;
-        }
-        done
-    }
-
-    fn reply(self) -> Value {
-        self.sink.finish()
-    }
 }
 
 fn add(shard: &mut Shard, key: &str, members: impl IntoIterator<Item = String>) {
@@ -95,7 +58,7 @@ fn a_long_operation_is_sliced() {
         ("sintercard 2 a b limit 10", 10),
     ] {
         let mut under = begin(&mut shard, line);
-        assert!(under.work.is_some(), "{line} takes its time");
+        assert!(!under.is_over(), "{line} takes its time");
         let mut slices = 1;
         while !under.resume(&mut shard) {
             slices += 1;
@@ -104,13 +67,13 @@ fn a_long_operation_is_sliced() {
         assert_eq!(under.reply(), int(expected), "{line}");
     }
     for line in ["sunion a b", "sinter a b", "sdiff a b", "smembers a"] {
-        assert!(begin(&mut shard, line).work.is_some(), "{line} takes its time");
+        assert!(!begin(&mut shard, line).is_over(), "{line} takes its time");
     }
     assert_eq!(
         members_of(run(&mut shard, "sinter a b")),
         large(3000, 6000).map(String::into_bytes).collect()
     );
-    assert!(begin(&mut shard, "sunion x y").work.is_none());
+    assert!(begin(&mut shard, "sunion x y").is_over());
 }
 
 #[test]
@@ -173,7 +136,7 @@ proptest! {
         // The first slice has not been taken: this is a moment of the command too.
         let mut moments = vec![state(&mut shard)];
         loop {
-            let computed = stores && under.work.is_some() && shard.keys.exists(View { db: 0, now: NOW, touch: false }, &shard.keys.key(b"d"));
+            let computed = stores && !under.is_over() && shard.keys.exists(View { db: 0, now: NOW, touch: false }, &shard.keys.key(b"d"));
             prop_assert!(!computed);
             if under.resume(&mut shard) {
                 break;

@@ -2,48 +2,8 @@
 
 mod support;
 
-use kora_engine::command::registry;
-use kora_engine::keyspace::View;
-use kora_engine::shard::{Applied, Shard};
-use support::{bulk, int, run, shard, Sink, Value, NOW};
-
-/// A command under way: it is resumed by hand.
-struct Under {
-    work: Option<Box<dyn kora_engine::exec::Continuation>>,
-    sink: Sink,
-    slices: usize,
-}
-
-/// Begins a command.
-fn begin(shard: &mut Shard, line: &str) -> Under {
-    let argv: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
-    let command = registry().resolve(&argv).expect("a command");
-    let mut sink = Sink::default();
-    let work = match shard.apply(View { db: 0, now: NOW, touch: true }, command, &argv, None, &mut sink) {
-        Applied::Later(work) => Some(work),
-        _ => None,
-    };
-    Under { work, sink, slices: 0 }
-}
-
-impl Under {
-    /// One slice; whether it was the last.
-    fn resume(&mut self, shard: &mut Shard) -> bool {
-        let Some(work) = &mut self.work else { return true };
-        self.slices += 1;
-        let done = work.resume(shard, NOW, 1, &mut self.sink);
-        if done {
-            self.work = None;
-        }
-        done
-    }
-
-    /// All the rest.
-    fn finish(mut self, shard: &mut Shard) -> Value {
-        while !self.resume(shard) {}
-        self.sink.finish()
-    }
-}
+use kora_engine::shard::Shard;
+use support::{begin, bulk, int, run, shard, Value, NOW};
 
 fn fill(shard: &mut Shard, key: &str, from: usize, to: usize) {
     let numbers: Vec<usize> = (from..to).collect();
@@ -105,17 +65,13 @@ fn large_commands_take_slices_and_answer_as_at_once() {
             slices += 1;
         }
         assert!(slices > 3, "{line} took {slices} slices");
-        let reply = under.sink.finish();
+        let reply = under.reply();
         let sliced = outcome(&mut shard, line, reply);
         // The same with a time to work that is never over.
         let mut shard = filled();
         let mut under = begin(&mut shard, line);
-        while let Some(work) = &mut under.work {
-            if work.resume(&mut shard, NOW, 1 << 30, &mut under.sink) {
-                under.work = None;
-            }
-        }
-        let reply = under.sink.finish();
+        while !under.resume_for(&mut shard, NOW, 1 << 30) {}
+        let reply = under.reply();
         assert_eq!(sliced, outcome(&mut shard, line, reply), "{line}");
     }
 }
@@ -193,7 +149,7 @@ fn a_part_of_a_set_is_removed_little_by_little() {
         sizes.push(run(&mut shard, "zcard a"));
     }
     assert!(sizes.len() > 5);
-    assert_eq!(under.sink.finish(), int(3000));
+    assert_eq!(under.reply(), int(3000));
     assert_eq!(run(&mut shard, "zcard a"), int(1000));
     let mut whole = filled();
     let kept = |shard: &mut Shard, line: &str| match run(shard, line) {

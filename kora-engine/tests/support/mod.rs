@@ -7,6 +7,7 @@
 
 use kora_engine::change::{Change, ChangeSink, ChangeValue, DeleteReason, UnixMs};
 use kora_engine::command::registry;
+use kora_engine::exec::Continuation;
 use kora_engine::keyspace::View;
 use kora_engine::reply::{Protocol, Reply};
 use kora_engine::shard::{Applied, EngineConfig, Shard, ShardId};
@@ -429,4 +430,59 @@ pub fn contents(shard: &Shard, db: u16, now: UnixMs) -> Vec<Held> {
     held.sort_by(|a, b| a.0.cmp(&b.0));
     held.dedup();
     held
+}
+
+/// A command under way: a test resumes it by hand, and does other things between its slices.
+pub struct Under {
+    work: Option<Box<dyn Continuation>>,
+    sink: Sink,
+}
+
+/// Begins a command at [`NOW`]. Words are separated by spaces.
+pub fn begin(shard: &mut Shard, line: &str) -> Under {
+    let argv: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
+    let command = registry().resolve(&argv).expect("a command");
+    let mut sink = Sink::default();
+    let work = match shard.apply(View { db: 0, now: NOW, touch: true }, command, &argv, None, &mut sink) {
+        Applied::Later(work) => Some(work),
+        _ => None,
+    };
+    Under { work, sink }
+}
+
+impl Under {
+    /// Whether it has come to its end.
+    pub fn is_over(&self) -> bool {
+        self.work.is_none()
+    }
+
+    /// One slice, the shortest that there is; whether the command is over.
+    pub fn resume(&mut self, shard: &mut Shard) -> bool {
+        self.resume_for(shard, NOW, 1)
+    }
+
+    /// One slice at this time, of so many segments; whether the command is over.
+    pub fn resume_for(&mut self, shard: &mut Shard, now: UnixMs, segments: usize) -> bool {
+        let over = self.work.as_mut().is_none_or(|work| work.resume(shard, now, segments, &mut self.sink));
+        if over {
+            self.work = None;
+        }
+        over
+    }
+
+    /// The reply of a command that is over.
+    pub fn reply(self) -> Value {
+        self.sink.finish()
+    }
+
+    /// All the rest at [`NOW`]; the reply.
+    pub fn finish(self, shard: &mut Shard) -> Value {
+        self.finish_at(shard, NOW)
+    }
+
+    /// All the rest at this time; the reply.
+    pub fn finish_at(mut self, shard: &mut Shard, now: UnixMs) -> Value {
+        while !self.resume_for(shard, now, 1) {}
+        self.reply()
+    }
 }
