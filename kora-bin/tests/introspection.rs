@@ -428,7 +428,6 @@ fn command_docs_describe_every_command() {
 fn commands_document_lists_every_command() {
     const BEGIN: &str =
         "<!-- made from COMMAND DOCS by the test `commands_document_lists_every_command` -->\n";
-    const END: &str = "<!-- end -->";
     let launch = Launch::kora();
     if launch.subject != Subject::Kora {
         return;
@@ -463,14 +462,5 @@ fn commands_document_lists_every_command() {
             "## {group}\n\n| command | what it does | how long it takes |\n|---|---|---|\n{rows}\n"
         ));
     }
-    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/commands.md");
-    let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    let begin = text.find(BEGIN).expect("the marker where the tables begin") + BEGIN.len();
-    let end = begin + text[begin..].find(END).expect("the marker where the tables end");
-    if std::env::var_os("KORA_WRITE_DOCS").is_some() {
-        let written = format!("{}{tables}{}", &text[..begin], &text[end..]);
-        std::fs::write(&path, written).expect("the document is written");
-        return;
-    }
-    assert!(text[begin..end] == tables, "run again with KORA_WRITE_DOCS=1 to write the tables");
+    harness::documents::holds("commands.md", BEGIN, &tables);
 }

@@ -7,11 +7,13 @@
 //! - `server`: starts, awaits, measures and stops one server in a directory of its own
 //! - `sandbox`: what is taken away from a server before it runs (descriptors, locked memory, system calls)
 //! - `resp`: reads and writes RESP2 and RESP3 without interpreting more than the frame
+//! - `documents`: parts of documents that tests make
 //! - `programs`: runs redis-cli, redis-benchmark, python with redis-py
 
 // Every test crate compiles this module and uses its own part of it.
 #![allow(dead_code, unused_imports)]
 
+pub mod documents;
 pub mod programs;
 pub mod resp;
 pub mod sandbox;

@@ -609,7 +609,6 @@ fn every_case_file_is_a_test() {
 #[test]
 fn differences_document_lists_exactly_the_intended_differences() {
     const BEGIN: &str = "<!-- made from kora-bin/tests/replies/cases by the test `differences_document_lists_exactly_the_intended_differences` -->\n";
-    const END: &str = "<!-- end -->";
     let mut rows = String::from("| command | Kora's reply | why |\n|---|---|---|\n");
     let mut seen = BTreeSet::new();
     for family in FAMILIES {
@@ -622,14 +621,5 @@ fn differences_document_lists_exactly_the_intended_differences() {
             }
         }
     }
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/differences.md");
-    let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    let begin = text.find(BEGIN).expect("the marker where the table begins") + BEGIN.len();
-    let end = begin + text[begin..].find(END).expect("the marker where the table ends");
-    if std::env::var_os("KORA_WRITE_DOCS").is_some() {
-        fs::write(&path, format!("{}{rows}{}", &text[..begin], &text[end..]))
-            .expect("the document is written");
-        return;
-    }
-    assert_eq!(&text[begin..end], rows, "run again with KORA_WRITE_DOCS=1 to write the table");
+    harness::documents::holds("differences.md", BEGIN, &rows);
 }
