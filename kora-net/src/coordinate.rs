@@ -3,9 +3,10 @@
 //! These futures never touch the executor while they are polled. They queue calls in the [`Hub`]; the executor takes them out after each poll, runs those
 //! for itself at once and mails the others, and polls again when results have come. So no borrow lives across an await, and
 //! a coordinator needs no task of glommio's and no wake-up.
+//!
+//! All of it is generic over what is at the other end of a call: the executor, or a simulated one.
 
 use crate::executor::Executor;
-use crate::mail::Call;
 use crate::resp::encode::Output;
 use std::any::Any;
 use std::cell::RefCell;
@@ -18,44 +19,85 @@ use std::task::{Context, Poll};
 /// A coordinator: ends with the whole encoded reply.
 pub type Task = Pin<Box<dyn Future<Output = Output>>>;
 
+/// The result of a call, whatever it is.
+pub type Value = Box<dyn Any + Send>;
+
+/// A function to be run on another executor; its result comes back. Without one, it is given later: the [`Answer`] says to whom.
+pub type Call<E = Executor> = Box<dyn FnOnce(&mut E, Answer) -> Option<Value> + Send>;
+
+/// Where the result of a call goes when it is not there at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Answer {
+    /// The executor that waits.
+    pub home: u16,
+    /// Its number for the call.
+    pub call: u32,
+}
+
 /// Where the result of a call is put.
-pub type ResultSlot = Rc<RefCell<Option<Box<dyn Any + Send>>>>;
+pub type ResultSlot = Rc<RefCell<Option<Value>>>;
 
 /// A call that a coordinator has queued.
-pub struct QueuedCall {
+pub struct QueuedCall<E = Executor> {
     /// On which executor it runs.
     pub target: u16,
     /// What runs.
-    pub call: Call,
+    pub call: Call<E>,
     /// Where its result goes.
     pub slot: ResultSlot,
 }
 
 /// Through which coordinators reach the executors. Cheap to clone; all clones of one executor are the same.
-#[derive(Clone, Default)]
-pub struct Hub {
-    queue: Rc<RefCell<VecDeque<QueuedCall>>>,
+pub struct Hub<E = Executor> {
+    queue: Rc<RefCell<VecDeque<QueuedCall<E>>>>,
 }
 
-impl Hub {
+impl<E> Clone for Hub<E> {
+    fn clone(&self) -> Hub<E> {
+        Hub { queue: self.queue.clone() }
+    }
+}
+
+impl<E> Default for Hub<E> {
+    fn default() -> Hub<E> {
+        Hub { queue: Rc::default() }
+    }
+}
+
+impl<E: 'static> Hub<E> {
     /// Queues a function for another executor (or this one) and returns what awaits its result. It is on its way even if the
     /// result is never awaited.
     pub fn call<T: Send + 'static>(
         &self,
         target: u16,
-        f: impl FnOnce(&mut Executor) -> T + Send + 'static,
-    ) -> Pin<Box<CallResult<T>>> {
+        f: impl FnOnce(&mut E) -> T + Send + 'static,
+    ) -> CallResult<T> {
+        self.queue(target, Box::new(move |executor, _| Some(Box::new(f(executor)))))
+    }
+
+    /// The same for a function whose result may come later: without one, what it was given says where the result is to go. It must be a `T`.
+    pub fn call_later<T: Send + 'static>(
+        &self,
+        target: u16,
+        f: impl FnOnce(&mut E, Answer) -> Option<T> + Send + 'static,
+    ) -> CallResult<T> {
+        self.queue(
+            target,
+            Box::new(move |executor, answer| f(executor, answer).map(|result| Box::new(result) as Value)),
+        )
+    }
+
+    fn queue<T>(&self, target: u16, call: Call<E>) -> CallResult<T> {
         let slot = ResultSlot::default();
-        let call: Call = Box::new(move |executor| Box::new(f(executor)));
         self.queue.borrow_mut().push_back(QueuedCall { target, call, slot: slot.clone() });
-        Box::pin(CallResult { slot, kind: std::marker::PhantomData })
+        CallResult { slot, kind: std::marker::PhantomData }
     }
 
     /// Runs the same function on every executor; the results come in their order.
     pub async fn everywhere<T: Send + 'static>(
         &self,
         executors: u16,
-        f: impl Fn(&mut Executor) -> T + Send + Clone + 'static,
+        f: impl Fn(&mut E) -> T + Send + Clone + 'static,
     ) -> Vec<T> {
         let calls: Vec<_> = (0..executors).map(|target| self.call(target, f.clone())).collect();
         let mut results = Vec::with_capacity(calls.len());
@@ -66,12 +108,13 @@ impl Hub {
     }
 
     /// The next queued call.
-    pub fn take(&self) -> Option<QueuedCall> {
+    pub fn take(&self) -> Option<QueuedCall<E>> {
         self.queue.borrow_mut().pop_front()
     }
 }
 
 /// Awaits the result of a call.
+#[must_use = "the result of a call is awaited, or let go with `drop`"]
 pub struct CallResult<T> {
     slot: ResultSlot,
     kind: std::marker::PhantomData<fn() -> T>,

@@ -2,11 +2,13 @@
 
 use crate::commands::{self, Served};
 use crate::connection::{Entrance, ReplyMode};
-use crate::executor::{Executor, Gather};
+use crate::executor::{Executor, Gather, SliceOrigin};
 use crate::limits::OUTBOX_PARK_LEN;
 use crate::mail::{ReplyTo, RequestHead};
 use crate::memory::OUT_OF_MEMORY;
 use crate::resp::encode::{Output, RespSink};
+use crate::several;
+use crate::transaction::footprint;
 use bytes::Bytes;
 use kora_engine::command::{Command, Coordinated, Flags, Merge, Run, ServerCommand, Spread};
 use kora_engine::error::Error;
@@ -16,7 +18,6 @@ use kora_engine::reply::{Protocol, Reply};
 use kora_engine::shard::Applied;
 use kora_engine::slot::Slot;
 use kora_modules::observe::slowlog::ShownArgs;
-use smallvec::SmallVec;
 use std::sync::atomic::Ordering;
 
 /// A command that several executors work on. It is accounted for when its reply is whole.
@@ -115,9 +116,7 @@ impl Executor {
                 }
                 let owner = match spread {
                     // The keys that patterns name are not among the arguments.
-                    Spread::Coordinate(Coordinated::Sort)
-                        if !crate::several::sort_patterns(argv).is_empty() =>
-                    {
+                    Spread::Coordinate(Coordinated::Sort) if !several::sort_patterns(argv).is_empty() => {
                         Owner::Several
                     }
                     _ => owner,
@@ -125,22 +124,32 @@ impl Executor {
                 match owner {
                     Owner::One(shard) if shard == self.id => self.run_here(index, command, argv, frame),
                     Owner::One(shard) => self.run_there(index, shard, command, argv, frame),
-                    Owner::Several => match spread {
-                        Spread::Split(merge) => self.run_split(index, command, argv, frame, merge),
-                        Spread::Coordinate(kind) => {
-                            let (protocol, view) = self.view_of(index);
-                            let task = crate::several::task(self, kind, command, argv, view, protocol);
-                            self.coordinate(index, task, command, argv);
+                    Owner::Several => {
+                        let (protocol, view) = self.view_of(index);
+                        let asked = several::Asked { command, argv, view, protocol };
+                        let task = match spread {
+                            Spread::Split(merge) => several::split(self, merge, asked),
+                            Spread::Coordinate(kind) => Ok(several::task(self, kind, asked)),
+                            Spread::OneKey => unreachable!("{} has one key", command.full_name),
+                        };
+                        match task {
+                            Ok(task) => self.coordinate(index, task, command, argv),
+                            Err(error) => self.reject(index, Some(command), argv, error),
                         }
-                        Spread::OneKey => unreachable!("{} has one key", command.full_name),
-                    },
+                    }
                 }
             }
             Run::Everywhere(_, merge) => {
                 if self.count == 1 {
                     self.run_here(index, command, argv, frame)
-                } else {
+                } else if merge == Merge::Concat {
+                    // Long, and not of one moment anyway.
                     self.run_everywhere(index, command, argv, merge)
+                } else {
+                    let (protocol, view) = self.view_of(index);
+                    let task =
+                        several::everywhere(self, merge, several::Asked { command, argv, view, protocol });
+                    self.coordinate(index, task, command, argv);
                 }
             }
             Run::ByCursor(_) => {
@@ -166,6 +175,9 @@ impl Executor {
     /// On this shard, answered at once: the hot path.
     #[inline]
     fn run_here(&mut self, index: u32, command: &'static Command, argv: &[&[u8]], frame: Option<&Bytes>) {
+        if !self.locks.is_empty() && self.wait_for_keys(index, command, argv) {
+            return;
+        }
         let now = self.now;
         // The connection leaves its seat's borrow: the shard and the statistics are other fields.
         let (shard, connection) = self.shard_and_connection(index);
@@ -179,6 +191,20 @@ impl Executor {
             return;
         }
         self.run_here_rest(index, command, argv, applied);
+    }
+
+    /// Whether somebody holds what a command of this shard wants. Then it is kept until its turn comes, and the connection waits.
+    #[cold]
+    fn wait_for_keys(&mut self, index: u32, command: &'static Command, argv: &[&[u8]]) -> bool {
+        let wants = footprint::wants_of(&self.shard.keys, command, argv);
+        if self.locks.is_free(&wants) {
+            return false;
+        }
+        let (protocol, view) = self.view_of(index);
+        let to = self.await_reply(index);
+        self.connection(index).stalled.coordinating = true;
+        self.keep(wants, SliceOrigin::Own(to), command, argv, view, protocol);
+        true
     }
 
     #[cold]
@@ -243,7 +269,6 @@ impl Executor {
             argc: argc as u32,
             protocol: connection.protocol,
             touch: connection.touch,
-            transaction: 0,
         };
         let peer = self.peers[shard as usize].as_mut().expect("a peer for every other executor");
         peer.outbox.push(head, argv, frame);
@@ -296,50 +321,6 @@ impl Executor {
         }
     }
 
-    /// Keys on several shards: each shard gets its own, the replies merge.
-    fn run_split(
-        &mut self,
-        index: u32,
-        command: &'static Command,
-        argv: &[&[u8]],
-        frame: Option<&Bytes>,
-        merge: Merge,
-    ) {
-        let spec = command.spec.keys[0];
-        let (first, step) = spec.fixed_range().expect("only ranges of keys are split");
-        if !(argv.len() - first).is_multiple_of(step) {
-            // Before anything is written anywhere.
-            return self.reject(index, Some(command), argv, Error::wrong_arity(&command.full_name));
-        }
-        let mut by_shard: Vec<SmallVec<[&[u8]; 16]>> = vec![SmallVec::new(); self.count as usize];
-        let mut order = Vec::new();
-        for at in spec.positions(argv) {
-            let shard = Slot::of(argv[at]).shard(self.count);
-            let args = &mut by_shard[shard as usize];
-            if args.is_empty() {
-                args.extend_from_slice(&argv[..first]);
-            }
-            args.extend_from_slice(&argv[at..(at + step).min(argv.len())]);
-            order.push(shard);
-        }
-        for (shard, args) in by_shard.iter().enumerate() {
-            if !args.is_empty() && !self.has_room(index, shard as u16) {
-                return;
-            }
-        }
-        let shards: Vec<u16> =
-            (0..self.count).filter(|&shard| !by_shard[shard as usize].is_empty()).collect();
-        // The number of the part within the gathering, for each key.
-        for shard in &mut order {
-            *shard = shards.iter().position(|s| s == shard).expect("listed above") as u16;
-        }
-        let id = self.start_gather(index, command, argv, shards.len(), merge, order);
-        for (part, &shard) in shards.iter().enumerate() {
-            let args = &by_shard[shard as usize];
-            self.run_part(index, id, part, shard, command, args, frame);
-        }
-    }
-
     /// A command that concerns every shard.
     fn run_everywhere(&mut self, index: u32, command: &'static Command, argv: &[&[u8]], merge: Merge) {
         for shard in 0..self.count {
@@ -347,9 +328,9 @@ impl Executor {
                 return;
             }
         }
-        let id = self.start_gather(index, command, argv, self.count as usize, merge, Vec::new());
+        let id = self.start_gather(index, command, argv, self.count as usize, merge);
         for shard in 0..self.count {
-            self.run_part(index, id, shard as usize, shard, command, argv, None);
+            self.run_part(index, id, shard, command, argv);
         }
     }
 
@@ -360,7 +341,6 @@ impl Executor {
         argv: &[&[u8]],
         parts: usize,
         merge: Merge,
-        order: Vec<u16>,
     ) -> u32 {
         let to = self.await_reply(index);
         let gather = Gather {
@@ -369,7 +349,6 @@ impl Executor {
             missing: parts as u32,
             parts: (0..parts).map(|_| Output::default()).collect(),
             merge,
-            order,
         };
         let id = self.free_gathers.pop().unwrap_or_else(|| {
             self.gathers.push(None);
@@ -379,25 +358,21 @@ impl Executor {
         id
     }
 
-    #[allow(clippy::too_many_arguments)]
-    fn run_part(
-        &mut self,
-        index: u32,
-        gather: u32,
-        part: usize,
-        shard: u16,
-        command: &'static Command,
-        argv: &[&[u8]],
-        frame: Option<&Bytes>,
-    ) {
-        let to = ReplyTo::Gather { id: gather, part: part as u32 };
+    fn run_part(&mut self, index: u32, gather: u32, shard: u16, command: &'static Command, argv: &[&[u8]]) {
+        let to = ReplyTo::Gather { id: gather, part: u32::from(shard) };
         if shard != self.id {
-            self.mail(index, shard, to, command, argv.iter().copied(), argv.len(), frame);
+            self.mail(index, shard, to, command, argv.iter().copied(), argv.len(), None);
             return;
         }
         let (protocol, view) = self.view_of(index);
+        if !self.locks.is_empty() {
+            let wants = footprint::wants_of(&self.shard.keys, command, argv);
+            if !self.locks.is_free(&wants) {
+                return self.keep(wants, SliceOrigin::Own(to), command, argv, view, protocol);
+            }
+        }
         let mut reply = Output::default();
-        match self.shard.apply(view, command, argv, frame, &mut RespSink::new(&mut reply, protocol)) {
+        match self.shard.apply(view, command, argv, None, &mut RespSink::new(&mut reply, protocol)) {
             Applied::Later(work) => self.add_slice(work, to, protocol),
             _ => self.deliver(to, &mut |out| out.append(&mut reply)),
         }
@@ -407,7 +382,7 @@ impl Executor {
     pub(crate) fn gathered(&mut self, id: u32) {
         let mut gather = self.gathers[id as usize].take().expect("complete just now");
         self.free_gathers.push(id);
-        let mut merged = crate::merge::merge(gather.merge, &mut gather.parts, &gather.order);
+        let mut merged = crate::merge::merge(gather.merge, &mut gather.parts, &[]);
         self.account_started(&gather.started, gather.to, &merged);
         self.deliver(gather.to, &mut |out| out.append(&mut merged));
     }
@@ -591,7 +566,7 @@ impl Executor {
     }
 
     /// The connection that waits for a reply, if it is still there.
-    fn asked_by(&mut self, to: ReplyTo) -> Option<u32> {
+    pub(crate) fn asked_by(&mut self, to: ReplyTo) -> Option<u32> {
         match to {
             ReplyTo::Connection { index, generation, .. } => {
                 self.connection_of(index, generation).map(|_| index)

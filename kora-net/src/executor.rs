@@ -11,18 +11,23 @@
 //! do and does not get the core back: its loop may park with runnable tasks (see `PREEMPT_TIMER`).
 
 use crate::connection::{ClientInfo, Connection, Entrance, Partial, Sending};
-use crate::coordinate::{Hub, QueuedCall, ResultSlot, Task};
+use crate::coordinate::{Answer, Call, Hub, QueuedCall, ResultSlot, Task, Value};
 use crate::dispatch::{Asker, Started};
 use crate::limits::*;
-use crate::mail::{AnswerHead, Batch, BatchReader, Call, LateReply, Mail, Peer, ReplyTo};
+use crate::mail::{AnswerHead, Batch, BatchReader, LateReply, Mail, Peer, ReplyTo};
 use crate::memory::Relief;
 use crate::options::Settings;
 use crate::process::{now_ms, Phase, Process};
 use crate::resp::encode::{Output, RespSink};
 use crate::resp::parse::{ParseLimits, Parser, ProtocolError, Step};
 use crate::ring::{Completion, Received, Sleep, SocketRing};
+use crate::several::Home;
+use crate::transaction::footprint;
+use crate::transaction::locks::{Age, Asked, Lease, Locks, Wants};
+use crate::transaction::{Kept, Site, Waiter};
+use crate::words::Words;
 use bytes::Bytes;
-use kora_engine::command::{registry, Registry};
+use kora_engine::command::{registry, Command, Registry};
 use kora_engine::exec::Continuation;
 use kora_engine::keyspace::{Key, View};
 use kora_engine::reply::{Protocol, Reply};
@@ -123,7 +128,7 @@ pub struct Observed {
     pub batches: u64,
 }
 
-/// A command whose keys are on several shards and whose partial replies merge.
+/// A command that every shard executes, in slices, and whose partial replies merge.
 pub(crate) struct Gather {
     /// The connection's pending reply.
     pub to: ReplyTo,
@@ -135,8 +140,6 @@ pub(crate) struct Gather {
     pub parts: Vec<Output>,
     /// How they become one.
     pub merge: kora_engine::command::Merge,
-    /// For each key in the order of the command, the part that has it.
-    pub order: Vec<u16>,
 }
 
 struct RunningTask {
@@ -155,10 +158,12 @@ struct Slice {
     reply: Output,
 }
 
-/// Where the reply of sliced work goes.
-#[derive(Clone, Copy)]
-enum SliceOrigin {
+/// Where the reply of a command goes that goes on later.
+#[derive(Debug, Clone, Copy)]
+pub enum SliceOrigin {
+    /// To a connection of this executor, which waits for it.
     Own(ReplyTo),
+    /// To the peer that has asked.
     Peer(u16, ReplyTo),
 }
 
@@ -170,6 +175,8 @@ pub struct Executor {
     pub count: u16,
     /// Its data.
     pub shard: Shard,
+    /// Who holds what of its data, and who waits for it.
+    pub(crate) locks: Locks<Waiter<Executor>>,
     /// What all executors share.
     pub process: Arc<Process>,
     /// What it does about too much memory.
@@ -264,6 +271,7 @@ impl Executor {
                 hops: 0,
                 batches: 0,
             },
+            locks: Locks::default(),
             relief: Relief::default(),
             hub: Hub::default(),
             now,
@@ -963,6 +971,14 @@ impl Executor {
                 // Whether it may run was decided where it came from; here the keys are that may have to go.
                 self.has_memory_for(command, &argv);
                 let view = View { db: head.db, now: self.now, touch: head.touch };
+                if !self.locks.is_empty() {
+                    let wants = footprint::wants_of(&self.shard.keys, command, &argv);
+                    if !self.locks.is_free(&wants) {
+                        let origin = SliceOrigin::Peer(from, head.to);
+                        self.keep(wants, origin, command, &argv, view, head.protocol);
+                        continue;
+                    }
+                }
                 let reply = &mut RespSink::new(&mut answers, head.protocol);
                 let applied = self.shard.apply(view, command, &argv, frame, reply);
                 match head.to {
@@ -990,8 +1006,12 @@ impl Executor {
         batch.answers = answers;
         batch.answer_heads = answer_heads;
         for (id, call) in std::mem::take(&mut batch.calls) {
-            let result = call(self);
-            batch.returns.push((id, result));
+            if let Some(result) = call(self, Answer { home: from, call: id }) {
+                batch.returns.push((id, result));
+            }
+        }
+        for (id, result) in std::mem::take(&mut batch.late_returns) {
+            self.returned(id, result);
         }
         for LateReply { to, mut reply } in std::mem::take(&mut batch.late) {
             self.deliver(to, &mut |out| out.append(&mut reply));
@@ -1015,10 +1035,7 @@ impl Executor {
         }
         batch.answers = answers;
         for (id, result) in std::mem::take(&mut batch.returns) {
-            let (task, slot) = self.calls[id as usize].take().expect("a call of ours");
-            self.free_calls.push(id);
-            *slot.borrow_mut() = Some(result);
-            self.task_ready.extend(task);
+            self.returned(id, result);
         }
         self.peers[from].as_mut().expect("it has answered").retire(batch);
         // Connections that waited for room go on.
@@ -1033,6 +1050,14 @@ impl Executor {
         }
         // Nothing is executed above, so nobody has begun to wait.
         self.waiting[from] = waiting;
+    }
+
+    /// The result of a call has come.
+    fn returned(&mut self, id: u32, result: Value) {
+        let (task, slot) = self.calls[id as usize].take().expect("a call of ours");
+        self.free_calls.push(id);
+        *slot.borrow_mut() = Some(result);
+        self.task_ready.extend(task);
     }
 
     /// Gives a reply to whoever waits for it.
@@ -1129,32 +1154,42 @@ impl Executor {
     fn place_calls(&mut self, task: usize) -> bool {
         let mut done = false;
         while let Some(QueuedCall { target, call, slot }) = self.hub.take() {
-            if target == self.id {
-                let result = call(self);
-                *slot.borrow_mut() = Some(result);
-                done = true;
+            if target != self.id {
+                self.mail_call(target, call, Some(task), slot);
                 continue;
             }
-            self.mail_call(target, call, Some(task), slot);
+            let id = self.expect_result(Some(task), slot.clone());
+            if let Some(result) = call(self, Answer { home: self.id, call: id }) {
+                self.calls[id as usize] = None;
+                self.free_calls.push(id);
+                *slot.borrow_mut() = Some(result);
+                done = true;
+            }
         }
         done
     }
 
     /// Runs a function on a peer; nobody waits for it.
     pub(crate) fn post(&mut self, target: u16, f: impl FnOnce(&mut Executor) + Send + 'static) {
-        let call: Call = Box::new(move |executor| {
+        let call: Call = Box::new(move |executor, _| {
             f(executor);
-            Box::new(())
+            Some(Box::new(()))
         });
         self.mail_call(target, call, None, ResultSlot::default());
     }
 
-    fn mail_call(&mut self, target: u16, call: Call, task: Option<usize>, slot: ResultSlot) {
+    /// A number for a call whose result is awaited.
+    fn expect_result(&mut self, task: Option<usize>, slot: ResultSlot) -> u32 {
         let id = self.free_calls.pop().unwrap_or_else(|| {
             self.calls.push(None);
             (self.calls.len() - 1) as u32
         });
         self.calls[id as usize] = Some((task, slot));
+        id
+    }
+
+    fn mail_call(&mut self, target: u16, call: Call, task: Option<usize>, slot: ResultSlot) {
+        let id = self.expect_result(task, slot);
         let peer = self.peers[target as usize].as_mut().expect("a peer for every other executor");
         peer.outbox.calls.push((id, call));
     }
@@ -1180,12 +1215,35 @@ impl Executor {
             self.slices.push_back(slice);
             return;
         }
-        match slice.origin {
-            SliceOrigin::Own(to) => self.deliver_awaited(to, &mut slice.reply),
+        self.deliver_late(slice.origin, slice.reply);
+    }
+
+    /// Sends the reply of a command that was not answered at once.
+    fn deliver_late(&mut self, origin: SliceOrigin, mut reply: Output) {
+        match origin {
+            SliceOrigin::Own(to) => self.deliver_awaited(to, &mut reply),
             SliceOrigin::Peer(from, to) => {
                 let peer = self.peers[from as usize].as_mut().expect("it has asked");
-                peer.outbox.late.push(LateReply { to, reply: slice.reply });
+                peer.outbox.late.push(LateReply { to, reply });
             }
+        }
+    }
+
+    /// Keeps a command of this shard until it may have what it wants, which it may not now.
+    pub(crate) fn keep(
+        &mut self,
+        wants: Wants,
+        origin: SliceOrigin,
+        command: &'static Command,
+        argv: &[&[u8]],
+        view: View,
+        protocol: Protocol,
+    ) {
+        let words = Words::of(argv.iter().copied());
+        let kept = Box::new(Kept { origin, command, words, view, protocol });
+        match self.locks.ask(wants, None, true, Waiter::Command(kept)) {
+            Asked::Waiting => {}
+            _ => unreachable!("it is not free, and who holds nothing may wait"),
         }
     }
 
@@ -1521,6 +1579,77 @@ impl Executor {
         }
         self.process.drained.load(Ordering::Acquire) == self.count as usize
     }
+}
+
+impl Home<Executor> for Executor {
+    fn number(&self) -> u16 {
+        self.id
+    }
+
+    fn shards(&self) -> u16 {
+        self.count
+    }
+
+    fn hub(&self) -> Hub {
+        self.hub.clone()
+    }
+
+    fn next_age(&mut self) -> Age {
+        self.process.next_transaction.fetch_add(1, Ordering::Relaxed)
+    }
+
+    fn shard(&mut self) -> &mut Shard {
+        &mut self.shard
+    }
+}
+
+impl Site for Executor {
+    type Origin = SliceOrigin;
+
+    fn shard(&mut self) -> &mut Shard {
+        &mut self.shard
+    }
+
+    fn locks(&mut self) -> &mut Locks<Waiter<Executor>> {
+        &mut self.locks
+    }
+
+    fn answer(&mut self, to: Answer, value: Value) {
+        if to.home == self.id {
+            return self.returned(to.call, value);
+        }
+        let peer = self.peers[to.home as usize].as_mut().expect("it has asked");
+        peer.outbox.late_returns.push((to.call, value));
+    }
+
+    fn make_room(&mut self, command: &'static Command, argv: &[&[u8]]) {
+        // Whether it may run was decided where it came from; here the keys are that may have to go.
+        self.has_memory_for(command, argv);
+    }
+
+    fn run_kept(&mut self, kept: Kept<SliceOrigin>) {
+        let Kept { origin, command, words, view, protocol } = kept;
+        let argv = words.argv();
+        self.make_room(command, &argv);
+        let mut reply = Output::default();
+        let view = View { now: self.now, ..view };
+        let applied = self.shard.apply(view, command, &argv, None, &mut RespSink::new(&mut reply, protocol));
+        let (asker, to) = match origin {
+            SliceOrigin::Own(to) => (self.asked_by(to).map(Asker::Connection), to),
+            SliceOrigin::Peer(from, to) => (Some(Asker::Peer(from, to)), to),
+        };
+        match (to, asker) {
+            (ReplyTo::Connection { .. }, Some(asker)) => self.account(command, &applied, asker, &argv),
+            // A part, or its client has gone.
+            _ => self.last_tick = self.clock.raw(),
+        }
+        match applied {
+            Applied::Later(work) => self.slices.push_back(Slice { work, origin, protocol, reply }),
+            _ => self.deliver_late(origin, reply),
+        }
+    }
+
+    fn settle(&mut self, _: Option<&Lease>) {}
 }
 
 /// How long a stopping process waits for clients to take their replies.

@@ -11,6 +11,8 @@
 //! | [`mail`] | batches between executors |
 //! | `memory` | how much there is and may be; eviction of each executor's share |
 //! | [`coordinate`] | async functions over several executors |
+//! | [`transaction`] | what is atomic over several shards: locks, and who waits for whom |
+//! | `several` | commands over several shards |
 //! | `commands` | connection, server and cluster commands |
 
 mod commands;
@@ -29,6 +31,8 @@ pub mod resp;
 pub mod ring;
 pub mod server;
 mod several;
+pub mod transaction;
+pub mod words;
 
 #[cfg(test)]
 mod tests;

@@ -13,20 +13,15 @@
 //! The queues are `rtrb` rings and not glommio's shared channels: polling a glommio receiver that is empty registers one
 //! more waker each time (nothing removes it before glommio's own loop runs), and its wake-ups reach only peers that sleep in glommio.
 //!
-//! Room for the later transactions: a request carries a [`RequestHead::transaction`] number, 0 today, under which a shard can queue lock intents.
 
-use crate::executor::Executor;
+use crate::coordinate::{Call, Value};
 use crate::limits::{BATCH_CREDITS, MESH_QUEUE_LEN};
 use crate::resp::encode::Output;
 use bytes::Bytes;
 use kora_engine::reply::Protocol;
 use smallvec::SmallVec;
-use std::any::Any;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicBool, Ordering};
-
-/// A function to be run on another executor; its result comes back.
-pub type Call = Box<dyn FnOnce(&mut Executor) -> Box<dyn Any + Send> + Send>;
 
 /// Who waits for the reply of a request.
 #[derive(Debug, Clone, Copy)]
@@ -64,8 +59,6 @@ pub struct RequestHead {
     pub protocol: Protocol,
     /// Whether reads renew access times.
     pub touch: bool,
-    /// Transaction under which it runs; 0 is none.
-    pub transaction: u32,
 }
 
 /// The reply to one request; its bytes lie in the batch's `answers`.
@@ -110,6 +103,8 @@ pub struct Batch {
     pub calls: Vec<(u32, Call)>,
     /// Replies to requests of earlier batches from the peer.
     pub late: Vec<LateReply>,
+    /// Results of calls of the peer that were not ready when their batch went back.
+    pub late_returns: Vec<(u32, Value)>,
     /// Connections for the peer.
     pub adopted: Vec<Adopted>,
 
@@ -118,7 +113,7 @@ pub struct Batch {
     /// Their bytes.
     pub answers: Output,
     /// Results of the calls.
-    pub returns: Vec<(u32, Box<dyn Any + Send>)>,
+    pub returns: Vec<(u32, Value)>,
 }
 
 /// In [`Batch::lens`]: the argument is passed by reference.
@@ -127,7 +122,11 @@ pub const LARGE: u32 = u32::MAX;
 impl Batch {
     /// Whether there is nothing to send.
     pub fn is_empty(&self) -> bool {
-        self.heads.is_empty() && self.calls.is_empty() && self.late.is_empty() && self.adopted.is_empty()
+        self.heads.is_empty()
+            && self.calls.is_empty()
+            && self.late.is_empty()
+            && self.late_returns.is_empty()
+            && self.adopted.is_empty()
     }
 
     /// Adds a command.
@@ -163,7 +162,7 @@ impl Batch {
         self.answer_heads.clear();
         self.answers.clear();
         debug_assert!(self.calls.is_empty() && self.late.is_empty() && self.adopted.is_empty());
-        debug_assert!(self.returns.is_empty());
+        debug_assert!(self.returns.is_empty() && self.late_returns.is_empty());
         if self.bytes.capacity() > KEEP {
             self.bytes = Vec::new();
         }

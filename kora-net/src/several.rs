@@ -1,14 +1,15 @@
-//! Commands whose keys are on several shards and that need more than one round: each is a coordinator.
-//!
-//! Their atomicity is a matter of transactions between shards, which have their place in the protocol
-//! ([`crate::mail::RequestHead::transaction`]); until then a reader on another shard may see the rounds.
+//! Commands whose keys are on several shards: each is a coordinator that holds its keys while it works, so that nobody sees half of it.
 
-use crate::coordinate::Task;
-use crate::executor::Executor;
+use crate::coordinate::{Hub, Task};
+use crate::merge;
 use crate::resp::encode::{Output, RespSink};
+use crate::transaction::footprint::{self, Footprint};
+use crate::transaction::locks::{Age, Mode, Wants};
+use crate::transaction::{self, Part, Site};
+use crate::words::Words;
 use kora_engine::args::{integer, is, parse_i64};
 use kora_engine::check_read_group;
-use kora_engine::command::{registry, Command, Coordinated, KeyFlags};
+use kora_engine::command::{registry, Command, Coordinated, KeyFlags, Merge};
 use kora_engine::error::Error;
 use kora_engine::keys_of::keys_of;
 use kora_engine::keyspace::{NewExpiry, View};
@@ -17,52 +18,205 @@ use kora_engine::shard::{Applied, Shard};
 use kora_engine::slot::Slot;
 use kora_engine::table::{NewValue, ValueRef};
 use kora_engine::value::Type;
+use smallvec::SmallVec;
 
 /// The coordinator of a command; its arguments have the right number, and its keys are on several shards.
-pub fn task(
-    executor: &mut Executor,
-    kind: Coordinated,
-    command: &'static Command,
-    argv: &[&[u8]],
-    view: View,
-    protocol: Protocol,
-) -> Task {
-    let argv: Vec<Vec<u8>> = argv.iter().map(|arg| arg.to_vec()).collect();
-    let work = Work { hub: executor.hub.clone(), shards: executor.count, command, view, protocol, argv };
+pub fn task<E: Site>(home: &mut impl Home<E>, kind: Coordinated, asked: Asked<'_>) -> Task {
+    let work = Work::new(home, &asked).with_arguments(asked.argv);
+    let mut footprint = Footprint::new(work.shards);
+    footprint.add_command(&home.shard().keys, asked.command, asked.argv);
+    if kind == Coordinated::Sort && !sort_patterns(asked.argv).is_empty() {
+        // Which keys the patterns name is seen only in the elements.
+        footprint.add_everything(Mode::Shared);
+    }
+    let parts = footprint.parts();
     Box::pin(async move {
-        let protocol = work.protocol;
+        let held = transaction::acquire(&work.hub, work.age, &parts).await;
         let mut out = Output::default();
-        let result = match kind {
-            Coordinated::MsetNx => work.mset_nx(&mut out).await,
-            Coordinated::Rename => work.rename(false, &mut out).await,
-            Coordinated::RenameNx => work.rename(true, &mut out).await,
-            Coordinated::Copy => work.copy(&mut out).await,
-            Coordinated::Lcs => work.lcs(&mut out).await,
-            Coordinated::Fetch => work.fetch(Vec::new(), &mut out).await,
-            Coordinated::Sort => work.sort(&mut out).await,
-            Coordinated::MoveElement => work.move_element(&mut out).await,
-            Coordinated::MoveMember => work.move_member(&mut out).await,
-            Coordinated::FirstOf => work.first_of(&mut out).await,
-            Coordinated::PerStream => work.per_stream(&mut out).await,
-        };
+        let result = work.run_held(kind, &mut out).await;
+        held.release(&work.hub);
         if let Err(error) = result {
             out.clear();
-            RespSink::new(&mut out, protocol).error(error.text());
+            RespSink::new(&mut out, work.protocol).error(error.text());
         }
         out
     })
 }
 
-struct Work {
-    hub: crate::coordinate::Hub,
+/// The coordinator of a command that each shard executes with its own keys, and whose replies merge.
+///
+/// # Errors
+/// The arguments do not go up in keys and what belongs to them.
+pub fn split<E: Site>(home: &mut impl Home<E>, merge: Merge, asked: Asked<'_>) -> Result<Task, Error> {
+    let Asked { command, argv, .. } = asked;
+    let spec = command.spec.keys[0];
+    let (first, step) = spec.fixed_range().expect("only ranges of keys are split");
+    if !(argv.len() - first).is_multiple_of(step) {
+        // Before anything is written anywhere.
+        return Err(Error::wrong_arity(&command.full_name));
+    }
+    let work = Work::new(home, &asked);
+    let keys = &home.shard().keys;
+    let mode = footprint::mode_of(command, spec.flags);
+    // The shard of each key, as the number of its part.
+    let mut order: Vec<u16> = Vec::with_capacity(argv.len() / step);
+    /// What one shard gets, and what is wanted of it.
+    type Share = (u16, Words, SmallVec<[(u64, Mode); 8]>);
+    let mut shards: SmallVec<[Share; 4]> = SmallVec::new();
+    for at in spec.positions(argv) {
+        let shard = work.owner(argv[at]);
+        let part = shards.iter().position(|(of, ..)| *of == shard).unwrap_or_else(|| {
+            shards.push((shard, Words::of(argv[..first].iter().copied()), SmallVec::new()));
+            shards.len() - 1
+        });
+        let (_, words, wants) = &mut shards[part];
+        argv[at..(at + step).min(argv.len())].iter().for_each(|word| words.push(word));
+        wants.push((footprint::fingerprint(keys, argv[at]), mode));
+        order.push(part as u16);
+    }
+    let own = work.home;
+    Ok(Box::pin(async move {
+        let (view, protocol) = (work.view, work.protocol);
+        let run = move |words: Words| move |site: &mut E| run_part(site, command, &words, view, protocol);
+        let mut parts: SmallVec<[(Part, Words); 4]> = shards
+            .into_iter()
+            .map(|(shard, words, wants)| (Part { shard, wants: Wants::keys(wants) }, words))
+            .collect();
+        let mut replies: SmallVec<[Output; 4]> = SmallVec::new();
+        if let [(a, _), (b, _)] = &parts[..] {
+            if a.shard == own || b.shard == own {
+                let own_first = a.shard == own;
+                let ((b, b_words), (a, a_words)) = (parts.pop().expect("two"), parts.pop().expect("two"));
+                let (own, other) = if own_first { (a, b) } else { (b, a) };
+                let (own_words, other_words) =
+                    if own_first { (a_words, b_words) } else { (b_words, a_words) };
+                let (own, other) = transaction::on_own_and_other(
+                    &work.hub,
+                    work.age,
+                    own,
+                    other,
+                    run(own_words),
+                    run(other_words),
+                )
+                .await;
+                replies.extend(if own_first { [own, other] } else { [other, own] });
+                return merge::merge(merge, &mut replies, &order);
+            }
+        }
+        let wanted: Vec<Part> = parts.iter().map(|(part, _)| part.clone()).collect();
+        let mut held = transaction::acquire(&work.hub, work.age, &wanted).await;
+        let running: SmallVec<[_; 4]> =
+            parts.into_iter().map(|(part, words)| held.finish(&work.hub, part.shard, run(words))).collect();
+        for reply in running {
+            replies.push(reply.await);
+        }
+        merge::merge(merge, &mut replies, &order)
+    }))
+}
+
+/// The coordinator of a command that every shard executes, all at one moment.
+pub fn everywhere<E: Site>(home: &mut impl Home<E>, merge: Merge, asked: Asked<'_>) -> Task {
+    let work = Work::new(home, &asked).with_arguments(asked.argv);
+    let mut footprint = Footprint::new(work.shards);
+    footprint.add_command(&home.shard().keys, asked.command, asked.argv);
+    let command = asked.command;
+    Box::pin(async move {
+        let mut held = transaction::acquire(&work.hub, work.age, &footprint.parts()).await;
+        let (view, protocol) = (work.view, work.protocol);
+        let running: Vec<_> = (0..work.shards)
+            .map(|shard| {
+                let words = work.words();
+                held.finish(&work.hub, shard, move |site: &mut E| {
+                    run_part(site, command, &words, view, protocol)
+                })
+            })
+            .collect();
+        let mut replies = Vec::with_capacity(running.len());
+        for reply in running {
+            replies.push(reply.await);
+        }
+        merge::merge(merge, &mut replies, &[])
+    })
+}
+
+/// A command as a connection asks for it.
+#[derive(Clone, Copy)]
+pub struct Asked<'a> {
+    /// Its row.
+    pub command: &'static Command,
+    /// Its arguments.
+    pub argv: &'a [&'a [u8]],
+    /// Database, time and access flags.
+    pub view: View,
+    /// How the reply is encoded.
+    pub protocol: Protocol,
+}
+
+/// Where a coordinator is at home.
+pub trait Home<E: Site> {
+    /// The executor's number.
+    fn number(&self) -> u16;
+    /// How many executors there are.
+    fn shards(&self) -> u16;
+    /// How it reaches all of them.
+    fn hub(&self) -> Hub<E>;
+    /// The age of a transaction that begins.
+    fn next_age(&mut self) -> Age;
+    /// The shard of the same site.
+    fn shard(&mut self) -> &mut Shard;
+}
+
+struct Work<E> {
+    hub: Hub<E>,
+    home: u16,
     shards: u16,
+    age: Age,
     command: &'static Command,
     view: View,
     protocol: Protocol,
     argv: Vec<Vec<u8>>,
 }
 
-impl Work {
+impl<E: Site> Work<E> {
+    fn new(home: &mut impl Home<E>, asked: &Asked<'_>) -> Work<E> {
+        Work {
+            hub: home.hub(),
+            home: home.number(),
+            shards: home.shards(),
+            age: home.next_age(),
+            command: asked.command,
+            view: asked.view,
+            protocol: asked.protocol,
+            argv: Vec::new(),
+        }
+    }
+
+    /// With its arguments, which commands that are split do not need as a whole.
+    fn with_arguments(self, argv: &[&[u8]]) -> Work<E> {
+        Work { argv: argv.iter().map(|arg| arg.to_vec()).collect(), ..self }
+    }
+
+    /// The rounds of a command whose keys are held.
+    async fn run_held(&self, kind: Coordinated, out: &mut Output) -> Result<(), Error> {
+        match kind {
+            Coordinated::MsetNx => self.mset_nx(out).await,
+            Coordinated::Rename => self.rename(false, out).await,
+            Coordinated::RenameNx => self.rename(true, out).await,
+            Coordinated::Copy => self.copy(out).await,
+            Coordinated::Lcs => self.lcs(out).await,
+            Coordinated::Fetch => self.fetch(Vec::new(), out).await,
+            Coordinated::Sort => self.sort(out).await,
+            Coordinated::MoveElement => self.move_element(out).await,
+            Coordinated::MoveMember => self.move_member(out).await,
+            Coordinated::FirstOf => self.first_of(out).await,
+            Coordinated::PerStream => self.per_stream(out).await,
+        }
+    }
+
+    fn words(&self) -> Words {
+        Words::of(self.argv.iter().map(|arg| &arg[..]))
+    }
+
     fn owner(&self, key: &[u8]) -> u16 {
         Slot::of(key).shard(self.shards)
     }
@@ -74,9 +228,9 @@ impl Work {
     async fn exists(&self, view: View, key: Vec<u8>) -> bool {
         let owner = self.owner(&key);
         self.hub
-            .call(owner, move |executor| {
-                let key = executor.shard.keys.key(&key);
-                executor.shard.keys.exists(view, &key)
+            .call(owner, move |site: &mut E| {
+                let key = site.shard().keys.key(&key);
+                site.shard().keys.exists(view, &key)
             })
             .await
     }
@@ -90,9 +244,9 @@ impl Work {
             .chunks(2)
             .map(|pair| {
                 let key = pair[0].clone();
-                self.hub.call(self.owner(&key), move |executor| {
-                    let key = executor.shard.keys.key(&key);
-                    executor.shard.keys.exists(view, &key)
+                self.hub.call(self.owner(&key), move |site: &mut E| {
+                    let key = site.shard().keys.key(&key);
+                    site.shard().keys.exists(view, &key)
                 })
             })
             .collect();
@@ -108,8 +262,8 @@ impl Work {
             .chunks(2)
             .map(|pair| {
                 let (key, value) = (pair[0].clone(), pair[1].clone());
-                self.hub.call(self.owner(&key), move |executor| {
-                    let keys = &mut executor.shard.keys;
+                self.hub.call(self.owner(&key), move |site: &mut E| {
+                    let keys = &mut site.shard().keys;
                     let key = keys.key(&key);
                     let value = match parse_i64(&value) {
                         Some(number) => NewValue::Int(number),
@@ -139,16 +293,16 @@ impl Work {
         }
         let taken = self
             .hub
-            .call(self.owner(&from), move |executor| {
-                let key = executor.shard.keys.key(&from);
-                executor.shard.keys.take(view, &key)
+            .call(self.owner(&from), move |site: &mut E| {
+                let key = site.shard().keys.key(&from);
+                site.shard().keys.take(view, &key)
             })
             .await;
         let entry = taken.ok_or(Error::NO_SUCH_KEY)?;
         self.hub
-            .call(self.owner(&to), move |executor| {
-                let key = executor.shard.keys.key(&to);
-                executor.shard.keys.put(view, &key, entry);
+            .call(self.owner(&to), move |site: &mut E| {
+                let key = site.shard().keys.key(&to);
+                site.shard().keys.put(view, &key, entry);
             })
             .await;
         if only_new {
@@ -168,7 +322,7 @@ impl Work {
             if is(&self.argv[at], "replace") {
                 replace = true;
             } else if is(&self.argv[at], "db") && at + 1 < self.argv.len() {
-                let databases = self.hub.call(0, |executor| executor.shard.keys.databases()).await;
+                let databases = self.hub.call(0, |site: &mut E| site.shard().keys.databases()).await;
                 let db = integer(&self.argv[at + 1])?;
                 target.db = u16::try_from(db).ok().filter(|db| *db < databases).ok_or(Error::DB_INDEX)?;
                 at += 1;
@@ -180,9 +334,9 @@ impl Work {
         let view = self.view;
         let copied = self
             .hub
-            .call(self.owner(&from), move |executor| {
-                let key = executor.shard.keys.key(&from);
-                executor.shard.keys.copy_of(view, &key)
+            .call(self.owner(&from), move |site: &mut E| {
+                let key = site.shard().keys.key(&from);
+                site.shard().keys.copy_of(view, &key)
             })
             .await;
         let Some(entry) = copied else {
@@ -191,8 +345,8 @@ impl Work {
         };
         let done = self
             .hub
-            .call(self.owner(&to), move |executor| {
-                let keys = &mut executor.shard.keys;
+            .call(self.owner(&to), move |site: &mut E| {
+                let keys = &mut site.shard().keys;
                 let key = keys.key(&to);
                 if !replace && keys.exists(target, &key) {
                     return false;
@@ -209,11 +363,11 @@ impl Work {
         let view = self.view;
         let read = |key: &Vec<u8>| {
             let key = key.clone();
-            self.hub.call(self.owner(&key), move |executor| {
-                let max = executor.shard.config.max_string_len;
-                let key = executor.shard.keys.key(&key);
+            self.hub.call(self.owner(&key), move |site: &mut E| {
+                let max = site.shard().config.max_string_len;
+                let key = site.shard().keys.key(&key);
                 let entry =
-                    executor.shard.keys.get_string(view, &key).map_err(|_| kora_engine::lcs::NOT_STRINGS)?;
+                    site.shard().keys.get_string(view, &key).map_err(|_| kora_engine::lcs::NOT_STRINGS)?;
                 let text = match entry.map(|entry| entry.value()) {
                     None => Vec::new(),
                     Some(ValueRef::Int(number)) => number.to_string().into_bytes(),
@@ -234,7 +388,7 @@ impl Work {
     /// Runs a command on a shard, to its end; the encoded reply.
     async fn run(&self, owner: u16, argv: Vec<Vec<u8>>) -> Output {
         let (view, protocol) = (self.view, self.protocol);
-        self.hub.call(owner, move |executor| run_whole(&mut executor.shard, view, protocol, &argv)).await
+        self.hub.call(owner, move |site: &mut E| run_whole(site.shard(), view, protocol, &argv)).await
     }
 
     /// The keys that are on other shards come as guests to the shard of the key that is written, or of the first one. `others` are
@@ -259,8 +413,8 @@ impl Work {
             .enumerate()
             .filter(|(owner, names)| *owner != home as usize && !names.is_empty())
             .map(|(owner, names)| {
-                self.hub.call(owner as u16, move |executor| {
-                    let keys = &mut executor.shard.keys;
+                self.hub.call(owner as u16, move |site: &mut E| {
+                    let keys = &mut site.shard().keys;
                     let copy =
                         |name: Vec<u8>| keys.copy_of(view, &keys.key(&name)).map(|entry| (name, entry));
                     names.into_iter().filter_map(copy).collect::<Vec<_>>()
@@ -274,8 +428,8 @@ impl Work {
         let (argv, protocol) = (self.argv.clone(), self.protocol);
         let mut reply = self
             .hub
-            .call(home, move |executor| {
-                let shard = &mut executor.shard;
+            .call(home, move |site: &mut E| {
+                let shard = site.shard();
                 let mut names = Vec::with_capacity(guests.len());
                 for (name, entry) in guests {
                     shard.keys.admit_guest(view.db, &shard.keys.key(&name), entry);
@@ -319,8 +473,8 @@ impl Work {
     async fn kind_of(&self, key: &[u8]) -> Option<Type> {
         let (view, key) = (self.view, key.to_vec());
         self.hub
-            .call(self.owner(&key), move |executor| {
-                let keys = &mut executor.shard.keys;
+            .call(self.owner(&key), move |site: &mut E| {
+                let keys = &mut site.shard().keys;
                 keys.peek(view, &keys.key(&key)).map(|entry| entry.value().kind())
             })
             .await
@@ -425,9 +579,9 @@ impl Work {
             // XREADGROUP delivers nothing when it is refused for one of its streams.
             for (at, key) in argv.iter().enumerate().skip(first).take(count) {
                 let (view, command, one) = (self.view, self.command, one_stream(at));
-                let check = move |executor: &mut Executor| {
+                let check = move |site: &mut E| {
                     let argv: Vec<&[u8]> = one.iter().map(|arg| &arg[..]).collect();
-                    check_read_group(&mut executor.shard, view, command, &argv)
+                    check_read_group(site.shard(), view, command, &argv)
                 };
                 self.hub.call(self.owner(key), check).await?;
             }
@@ -457,6 +611,21 @@ impl Work {
     }
 }
 
+/// A part of a command on one shard, to its end.
+fn run_part<E: Site>(
+    site: &mut E,
+    command: &'static Command,
+    words: &Words,
+    view: View,
+    protocol: Protocol,
+) -> Output {
+    let argv = words.argv();
+    site.make_room(command, &argv);
+    let mut out = Output::default();
+    apply_whole(site.shard(), command, view, protocol, &argv, &mut out);
+    out
+}
+
 /// Slice in which work is done that is not to be interrupted, in segments of the table.
 const WHOLE: usize = 1 << 20;
 
@@ -466,14 +635,25 @@ fn run_whole(shard: &mut Shard, view: View, protocol: Protocol, argv: &[Vec<u8>]
     let mut out = Output::default();
     match registry().resolve(&argv) {
         Err(error) => RespSink::new(&mut out, protocol).error(error.text()),
-        Ok(command) => {
-            let applied = shard.apply(view, command, &argv, None, &mut RespSink::new(&mut out, protocol));
-            if let Applied::Later(mut work) = applied {
-                while !work.resume(shard, view.now, WHOLE, &mut RespSink::new(&mut out, protocol)) {}
-            }
-        }
+        Ok(command) => apply_whole(shard, command, view, protocol, &argv, &mut out),
     }
     out
+}
+
+/// The same for a command that is known; its reply is added to `out`.
+pub(crate) fn apply_whole(
+    shard: &mut Shard,
+    command: &'static Command,
+    view: View,
+    protocol: Protocol,
+    argv: &[&[u8]],
+    out: &mut Output,
+) {
+    if let Applied::Later(mut work) =
+        shard.apply(view, command, argv, None, &mut RespSink::new(out, protocol))
+    {
+        while !work.resume(shard, view.now, WHOLE, &mut RespSink::new(out, protocol)) {}
+    }
 }
 
 /// The content of an encoded bulk string.

@@ -71,6 +71,14 @@ pub struct Key<'a> {
     hash: KeyHash,
 }
 
+impl Key<'_> {
+    /// 64 well mixed bits that are the same for the same key, in every database and on every shard of a process.
+    #[inline]
+    pub fn fingerprint(&self) -> u64 {
+        self.hash.bits()
+    }
+}
+
 /// What a write does to the expiry of the key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NewExpiry {

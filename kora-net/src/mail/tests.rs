@@ -11,7 +11,6 @@ fn head(tag: u32, argc: usize) -> RequestHead {
         argc: argc as u32,
         protocol: Protocol::Resp2,
         touch: true,
-        transaction: 0,
     }
 }
 
