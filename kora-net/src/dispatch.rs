@@ -215,7 +215,7 @@ impl Executor {
             let to = self.await_reply(index);
             let protocol = self.connection(index).protocol;
             self.connection(index).stalled.coordinating = true;
-            self.add_slice(work, to, protocol);
+            self.add_slice(work, SliceOrigin::Own(to), protocol, Output::default());
         }
     }
 
@@ -373,7 +373,9 @@ impl Executor {
         }
         let mut reply = Output::default();
         match self.shard.apply(view, command, argv, None, &mut RespSink::new(&mut reply, protocol)) {
-            Applied::Later(work) => self.add_slice(work, to, protocol),
+            Applied::Later(work) => {
+                self.add_slice(work, SliceOrigin::Own(to), protocol, Output::default());
+            }
             _ => self.deliver(to, &mut |out| out.append(&mut reply)),
         }
     }

@@ -21,10 +21,9 @@ use crate::process::{now_ms, Phase, Process};
 use crate::resp::encode::{Output, RespSink};
 use crate::resp::parse::{ParseLimits, Parser, ProtocolError, Step};
 use crate::ring::{Completion, Received, Sleep, SocketRing};
-use crate::several::Home;
 use crate::transaction::footprint;
-use crate::transaction::locks::{Age, Asked, Lease, Locks, Wants};
-use crate::transaction::{Kept, Site, Waiter};
+use crate::transaction::locks::{Asked, Locks, Wants};
+use crate::transaction::{Kept, Waiter};
 use crate::words::Words;
 use bytes::Bytes;
 use kora_engine::command::{registry, Command, Registry};
@@ -990,8 +989,7 @@ impl Executor {
                 }
                 if let Applied::Later(work) = applied {
                     let origin = SliceOrigin::Peer(from, head.to);
-                    let reply = Output::default();
-                    self.slices.push_back(Slice { work, origin, protocol: head.protocol, reply });
+                    self.add_slice(work, origin, head.protocol, Output::default());
                     continue;
                 }
                 answer_heads.push(AnswerHead {
@@ -1053,7 +1051,7 @@ impl Executor {
     }
 
     /// The result of a call has come.
-    fn returned(&mut self, id: u32, result: Value) {
+    pub(crate) fn returned(&mut self, id: u32, result: Value) {
         let (task, slot) = self.calls[id as usize].take().expect("a call of ours");
         self.free_calls.push(id);
         *slot.borrow_mut() = Some(result);
@@ -1195,9 +1193,14 @@ impl Executor {
     }
 
     /// Queues work of a command on this shard that goes on later.
-    pub(crate) fn add_slice(&mut self, work: Box<dyn Continuation>, to: ReplyTo, protocol: Protocol) {
-        let reply = Output::default();
-        self.slices.push_back(Slice { work, origin: SliceOrigin::Own(to), protocol, reply });
+    pub(crate) fn add_slice(
+        &mut self,
+        work: Box<dyn Continuation>,
+        origin: SliceOrigin,
+        protocol: Protocol,
+        reply: Output,
+    ) {
+        self.slices.push_back(Slice { work, origin, protocol, reply });
     }
 
     /// One slice of the oldest sliced command.
@@ -1219,7 +1222,7 @@ impl Executor {
     }
 
     /// Sends the reply of a command that was not answered at once.
-    fn deliver_late(&mut self, origin: SliceOrigin, mut reply: Output) {
+    pub(crate) fn deliver_late(&mut self, origin: SliceOrigin, mut reply: Output) {
         match origin {
             SliceOrigin::Own(to) => self.deliver_awaited(to, &mut reply),
             SliceOrigin::Peer(from, to) => {
@@ -1579,77 +1582,6 @@ impl Executor {
         }
         self.process.drained.load(Ordering::Acquire) == self.count as usize
     }
-}
-
-impl Home<Executor> for Executor {
-    fn number(&self) -> u16 {
-        self.id
-    }
-
-    fn shards(&self) -> u16 {
-        self.count
-    }
-
-    fn hub(&self) -> Hub {
-        self.hub.clone()
-    }
-
-    fn next_age(&mut self) -> Age {
-        self.process.next_transaction.fetch_add(1, Ordering::Relaxed)
-    }
-
-    fn shard(&mut self) -> &mut Shard {
-        &mut self.shard
-    }
-}
-
-impl Site for Executor {
-    type Origin = SliceOrigin;
-
-    fn shard(&mut self) -> &mut Shard {
-        &mut self.shard
-    }
-
-    fn locks(&mut self) -> &mut Locks<Waiter<Executor>> {
-        &mut self.locks
-    }
-
-    fn answer(&mut self, to: Answer, value: Value) {
-        if to.home == self.id {
-            return self.returned(to.call, value);
-        }
-        let peer = self.peers[to.home as usize].as_mut().expect("it has asked");
-        peer.outbox.late_returns.push((to.call, value));
-    }
-
-    fn make_room(&mut self, command: &'static Command, argv: &[&[u8]]) {
-        // Whether it may run was decided where it came from; here the keys are that may have to go.
-        self.has_memory_for(command, argv);
-    }
-
-    fn run_kept(&mut self, kept: Kept<SliceOrigin>) {
-        let Kept { origin, command, words, view, protocol } = kept;
-        let argv = words.argv();
-        self.make_room(command, &argv);
-        let mut reply = Output::default();
-        let view = View { now: self.now, ..view };
-        let applied = self.shard.apply(view, command, &argv, None, &mut RespSink::new(&mut reply, protocol));
-        let (asker, to) = match origin {
-            SliceOrigin::Own(to) => (self.asked_by(to).map(Asker::Connection), to),
-            SliceOrigin::Peer(from, to) => (Some(Asker::Peer(from, to)), to),
-        };
-        match (to, asker) {
-            (ReplyTo::Connection { .. }, Some(asker)) => self.account(command, &applied, asker, &argv),
-            // A part, or its client has gone.
-            _ => self.last_tick = self.clock.raw(),
-        }
-        match applied {
-            Applied::Later(work) => self.slices.push_back(Slice { work, origin, protocol, reply }),
-            _ => self.deliver_late(origin, reply),
-        }
-    }
-
-    fn settle(&mut self, _: Option<&Lease>) {}
 }
 
 /// How long a stopping process waits for clients to take their replies.

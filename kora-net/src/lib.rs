@@ -31,6 +31,7 @@ pub mod resp;
 pub mod ring;
 pub mod server;
 mod several;
+mod site;
 pub mod transaction;
 pub mod words;
 

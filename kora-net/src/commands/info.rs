@@ -123,6 +123,7 @@ pub(super) struct Facts {
     query_limit_disconnections: u64,
     hops: u64,
     batches: u64,
+    lock_table_entries: usize,
 }
 
 impl Facts {
@@ -156,6 +157,7 @@ impl Facts {
         self.query_limit_disconnections += other.query_limit_disconnections;
         self.hops += other.hops;
         self.batches += other.batches;
+        self.lock_table_entries += other.lock_table_entries;
     }
 }
 
@@ -201,6 +203,7 @@ fn gather(executor: &mut Executor, with_commands: bool) -> Facts {
         query_limit_disconnections: observed.query_limit_disconnections,
         hops: observed.hops,
         batches: observed.batches,
+        lock_table_entries: executor.locks.len(),
     }
 }
 
@@ -438,6 +441,7 @@ fn stats(text: &mut String, process: &Process, facts: &Facts) {
             ("client_query_buffer_limit_disconnections", &facts.query_limit_disconnections),
             ("client_output_buffer_limit_disconnections", &facts.output_limit_disconnections),
             ("executor_hops", &facts.hops),
+            ("lock_table_entries", &facts.lock_table_entries),
             ("executor_hop_batches", &facts.batches),
         ],
     );

@@ -1,0 +1,85 @@
+//! What an executor is to transactions: a shard with its locks, and a home for coordinators.
+
+use crate::coordinate::{Answer, Hub, Value};
+use crate::dispatch::Asker;
+use crate::executor::{Executor, SliceOrigin};
+use crate::mail::ReplyTo;
+use crate::resp::encode::{Output, RespSink};
+use crate::several::Home;
+use crate::transaction::locks::{Age, Lease, Locks};
+use crate::transaction::{Kept, Site, Waiter};
+use kora_engine::command::Command;
+use kora_engine::keyspace::View;
+use kora_engine::shard::{Applied, Shard};
+use std::sync::atomic::Ordering;
+
+impl Home<Executor> for Executor {
+    fn number(&self) -> u16 {
+        self.id
+    }
+
+    fn shards(&self) -> u16 {
+        self.count
+    }
+
+    fn hub(&self) -> Hub {
+        self.hub.clone()
+    }
+
+    fn next_age(&mut self) -> Age {
+        self.process.next_transaction.fetch_add(1, Ordering::Relaxed)
+    }
+
+    fn shard(&mut self) -> &mut Shard {
+        &mut self.shard
+    }
+}
+
+impl Site for Executor {
+    type Origin = SliceOrigin;
+
+    fn shard(&mut self) -> &mut Shard {
+        &mut self.shard
+    }
+
+    fn locks(&mut self) -> &mut Locks<Waiter<Executor>> {
+        &mut self.locks
+    }
+
+    fn answer(&mut self, to: Answer, value: Value) {
+        if to.home == self.id {
+            return self.returned(to.call, value);
+        }
+        let peer = self.peers[to.home as usize].as_mut().expect("it has asked");
+        peer.outbox.late_returns.push((to.call, value));
+    }
+
+    fn make_room(&mut self, command: &'static Command, argv: &[&[u8]]) {
+        // Whether it may run was decided where it came from; here the keys are that may have to go.
+        self.has_memory_for(command, argv);
+    }
+
+    fn run_kept(&mut self, kept: Kept<SliceOrigin>) {
+        let Kept { origin, command, words, view, protocol } = kept;
+        let argv = words.argv();
+        self.make_room(command, &argv);
+        let mut reply = Output::default();
+        let view = View { now: self.now, ..view };
+        let applied = self.shard.apply(view, command, &argv, None, &mut RespSink::new(&mut reply, protocol));
+        let (asker, to) = match origin {
+            SliceOrigin::Own(to) => (self.asked_by(to).map(Asker::Connection), to),
+            SliceOrigin::Peer(from, to) => (Some(Asker::Peer(from, to)), to),
+        };
+        match (to, asker) {
+            (ReplyTo::Connection { .. }, Some(asker)) => self.account(command, &applied, asker, &argv),
+            // A part, or its client has gone.
+            _ => self.last_tick = self.clock.raw(),
+        }
+        match applied {
+            Applied::Later(work) => self.add_slice(work, origin, protocol, reply),
+            _ => self.deliver_late(origin, reply),
+        }
+    }
+
+    fn settle(&mut self, _: Option<&Lease>) {}
+}
