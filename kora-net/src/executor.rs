@@ -1244,7 +1244,7 @@ impl Executor {
     ) {
         let words = Words::of(argv.iter().copied());
         let kept = Box::new(Kept { origin, command, words, view, protocol });
-        match self.locks.ask(wants, None, true, Waiter::Command(kept)) {
+        match self.locks.ask(wants, true, Waiter::Command(kept)) {
             Asked::Waiting => {}
             _ => unreachable!("it is not free, and who holds nothing may wait"),
         }

@@ -11,7 +11,7 @@ use std::sync::Mutex;
 use std::time::Instant;
 
 /// Shared by reference between all executors. Everything in it is either constant after start or a single atomic word that no
-/// request of one shard touches (connections, administration, transactions over several shards).
+/// request touches (connections and administration only).
 pub struct Process {
     /// What the process was started with.
     pub options: Options,
@@ -41,8 +41,6 @@ pub struct Process {
     pub next_executor: AtomicUsize,
     /// Numbers of slow log entries.
     pub slowlog_ids: SlowlogIds,
-    /// Number of the next transaction over several shards; smaller is older.
-    pub next_transaction: AtomicU64,
     /// CLIENT PAUSE: until when, Unix milliseconds; 0 when nothing is paused.
     pub paused_until_ms: AtomicU64,
     /// CLIENT PAUSE WRITE: only writes are held up.
@@ -97,7 +95,6 @@ impl Process {
             rejected: AtomicU64::new(0),
             next_executor: AtomicUsize::new(0),
             slowlog_ids: SlowlogIds::default(),
-            next_transaction: AtomicU64::new(1),
             paused_until_ms: AtomicU64::new(0),
             pause_writes_only: AtomicU8::new(0),
             config: Mutex::new(LiveConfig { settings: options.settings.clone(), changed: BTreeSet::new() }),

@@ -4,7 +4,7 @@ use crate::coordinate::{Hub, Task};
 use crate::merge;
 use crate::resp::encode::{Output, RespSink};
 use crate::transaction::footprint::{self, Footprint};
-use crate::transaction::locks::{Age, Mode, Wants};
+use crate::transaction::locks::{Mode, Wants};
 use crate::transaction::{self, Part, Site};
 use crate::words::Words;
 use kora_engine::args::{integer, is, parse_i64};
@@ -31,7 +31,7 @@ pub fn task<E: Site>(home: &mut impl Home<E>, kind: Coordinated, asked: Asked<'_
     }
     let parts = footprint.parts();
     Box::pin(async move {
-        let held = transaction::acquire(&work.hub, work.age, &parts).await;
+        let held = transaction::acquire(&work.hub, &parts).await;
         let mut out = Output::default();
         let result = work.run_held(kind, &mut out).await;
         held.release(&work.hub);
@@ -90,21 +90,15 @@ pub fn split<E: Site>(home: &mut impl Home<E>, merge: Merge, asked: Asked<'_>) -
                 let (own, other) = if own_first { (a, b) } else { (b, a) };
                 let (own_words, other_words) =
                     if own_first { (a_words, b_words) } else { (b_words, a_words) };
-                let (own, other) = transaction::on_own_and_other(
-                    &work.hub,
-                    work.age,
-                    own,
-                    other,
-                    run(own_words),
-                    run(other_words),
-                )
-                .await;
+                let (own, other) =
+                    transaction::on_own_and_other(&work.hub, own, other, run(own_words), run(other_words))
+                        .await;
                 replies.extend(if own_first { [own, other] } else { [other, own] });
                 return merge::merge(merge, &mut replies, &order);
             }
         }
         let wanted: Vec<Part> = parts.iter().map(|(part, _)| part.clone()).collect();
-        let mut held = transaction::acquire(&work.hub, work.age, &wanted).await;
+        let mut held = transaction::acquire(&work.hub, &wanted).await;
         let running: SmallVec<[_; 4]> =
             parts.into_iter().map(|(part, words)| held.finish(&work.hub, part.shard, run(words))).collect();
         for reply in running {
@@ -121,7 +115,7 @@ pub fn everywhere<E: Site>(home: &mut impl Home<E>, merge: Merge, asked: Asked<'
     footprint.add_command(&home.shard().keys, asked.command, asked.argv);
     let command = asked.command;
     Box::pin(async move {
-        let mut held = transaction::acquire(&work.hub, work.age, &footprint.parts()).await;
+        let mut held = transaction::acquire(&work.hub, &footprint.parts()).await;
         let (view, protocol) = (work.view, work.protocol);
         let running: Vec<_> = (0..work.shards)
             .map(|shard| {
@@ -160,8 +154,6 @@ pub trait Home<E: Site> {
     fn shards(&self) -> u16;
     /// How it reaches all of them.
     fn hub(&self) -> Hub<E>;
-    /// The age of a transaction that begins.
-    fn next_age(&mut self) -> Age;
     /// The shard of the same site.
     fn shard(&mut self) -> &mut Shard;
 }
@@ -170,7 +162,6 @@ struct Work<E> {
     hub: Hub<E>,
     home: u16,
     shards: u16,
-    age: Age,
     command: &'static Command,
     view: View,
     protocol: Protocol,
@@ -183,7 +174,6 @@ impl<E: Site> Work<E> {
             hub: home.hub(),
             home: home.number(),
             shards: home.shards(),
-            age: home.next_age(),
             command: asked.command,
             view: asked.view,
             protocol: asked.protocol,

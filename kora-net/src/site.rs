@@ -6,12 +6,11 @@ use crate::executor::{Executor, SliceOrigin};
 use crate::mail::ReplyTo;
 use crate::resp::encode::{Output, RespSink};
 use crate::several::Home;
-use crate::transaction::locks::{Age, Lease, Locks};
+use crate::transaction::locks::{Lease, Locks};
 use crate::transaction::{Kept, Site, Waiter};
 use kora_engine::command::Command;
 use kora_engine::keyspace::View;
 use kora_engine::shard::{Applied, Shard};
-use std::sync::atomic::Ordering;
 
 impl Home<Executor> for Executor {
     fn number(&self) -> u16 {
@@ -24,10 +23,6 @@ impl Home<Executor> for Executor {
 
     fn hub(&self) -> Hub {
         self.hub.clone()
-    }
-
-    fn next_age(&mut self) -> Age {
-        self.process.next_transaction.fetch_add(1, Ordering::Relaxed)
     }
 
     fn shard(&mut self) -> &mut Shard {

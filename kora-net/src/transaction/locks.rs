@@ -5,16 +5,13 @@
 //! gate of the shard first (an intent, as in Gray's granularity of locks, 1976), so that wanting the whole shard is one entry and not one per key.
 //!
 //! Everything that one asker wants is asked for at once. So the askers of one shard are in one order, whatever they want, and cannot wait for each other in a circle.
-//! What keeps several shards from that is the age of transactions: see the head of [`super`].
+//! How that is kept from happening between shards: see the head of [`super`].
 //!
 //! Nearly always the table is empty: a command that runs at once looks only at that ([`Locks::is_empty`]) and leaves no trace.
 
 use hashbrown::HashMap;
 use smallvec::SmallVec;
-use std::collections::{BTreeSet, VecDeque};
-
-/// The age of a transaction, which is its number as well: a smaller one is older. Never 0.
-pub type Age = u64;
+use std::collections::VecDeque;
 
 /// How something is held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -160,7 +157,6 @@ pub struct Lease(u32);
 
 struct Ticket<W> {
     wants: Wants,
-    age: Option<Age>,
     /// How many of the locks are not granted yet.
     missing: u32,
     /// Who is told when none is missing any more; none when all were granted at once.
@@ -174,7 +170,7 @@ pub enum Asked<W> {
     Granted(Lease),
     /// The waiter will come back from a [`Locks::release`], with its lease.
     Waiting,
-    /// It would have to wait, and somebody older is here: it must let go of what it holds elsewhere first. Nothing has changed.
+    /// It would have to wait, which it would not. Nothing has changed.
     Refused(W),
 }
 
@@ -186,8 +182,6 @@ pub struct Locks<W> {
     free: Vec<u32>,
     /// How many tickets there are.
     count: usize,
-    /// Ages of the transactions that hold or await something here.
-    ages: BTreeSet<Age>,
 }
 
 impl<W> Default for Locks<W> {
@@ -198,7 +192,6 @@ impl<W> Default for Locks<W> {
             tickets: Vec::new(),
             free: Vec::new(),
             count: 0,
-            ages: BTreeSet::new(),
         }
     }
 }
@@ -230,16 +223,13 @@ impl<W> Locks<W> {
         self.keys.get(&key).is_none_or(|lock| lock.is_free(mode.into()))
     }
 
-    /// Asks for everything in `wants`. One with an `age` holds other shards meanwhile, and may wait only if it is older than all who are
-    /// here; one without, or with `patient`, holds nothing and may wait for anybody.
-    pub fn ask(&mut self, wants: Wants, age: Option<Age>, patient: bool, waiter: W) -> Asked<W> {
+    /// Asks for everything in `wants`. Who is not `patient` does not wait.
+    pub fn ask(&mut self, wants: Wants, patient: bool, waiter: W) -> Asked<W> {
         let pass = wants.at_gate();
         let at_once = self.gate.is_free(pass)
             && (self.is_empty() || wants.keys.iter().all(|&(key, mode)| self.is_key_free(key, mode)));
-        if let (false, false, Some(age)) = (at_once, patient, age) {
-            if self.ages.first().is_some_and(|&oldest| oldest < age) {
-                return Asked::Refused(waiter);
-            }
+        if !at_once && !patient {
+            return Asked::Refused(waiter);
         }
         let number = self.free.pop().unwrap_or_else(|| {
             self.tickets.push(None);
@@ -251,9 +241,8 @@ impl<W> Locks<W> {
         }
         debug_assert_eq!(missing == 0, at_once);
         self.count += 1;
-        self.ages.extend(age);
         let waiter = (missing > 0).then_some(waiter);
-        self.tickets[number as usize] = Some(Ticket { wants, age, missing, waiter });
+        self.tickets[number as usize] = Some(Ticket { wants, missing, waiter });
         if at_once {
             Asked::Granted(Lease(number))
         } else {
@@ -274,13 +263,10 @@ impl<W> Locks<W> {
 
     /// Gives back what a lease stands for. Those who have everything they wait for now are added to `ready`, in the order of their asking.
     pub fn release(&mut self, lease: Lease, ready: &mut VecDeque<(Lease, W)>) {
-        let Ticket { wants, age, .. } =
+        let Ticket { wants, .. } =
             self.tickets[lease.0 as usize].take().expect("a lease is there until it is released");
         self.free.push(lease.0);
         self.count -= 1;
-        if let Some(age) = age {
-            self.ages.remove(&age);
-        }
         let mut complete: SmallVec<[u32; 4]> = SmallVec::new();
         let tickets = &mut self.tickets;
         let mut granted = |number: u32| {

@@ -1,29 +1,30 @@
 //! What is atomic over several shards: who holds them, and that nobody waits for ever.
 //!
-//! A transaction asks all its shards at once for what it wants of them (two-phase locking), works, and gives back. Commands of one shard
+//! A transaction asks its shards for what it wants of them (two-phase locking), works, and gives back. Commands of one shard
 //! take no lock: they run when what they want is free, and otherwise wait in line holding nothing.
 //!
-//! **No deadlock.** Within a shard everybody is served in the order of asking. Between shards the age of transactions decides (wait-die: Rosenkrantz, Stearns and
-//! Lewis, "System level concurrency control for distributed database systems", 1978): a transaction waits only where it is older than all transactions present in the
-//! shard; elsewhere it is refused. Then it lets go of everything, waits at the shard that refused it while it holds nothing, and asks the others from there.
-//! So who waits holding something waits for younger ones only (also through the line of a shard, because it was compared with everybody in it), and who waits holding nothing
-//! is waited for only by those that are older than everything before it: no circle can close.
+//! **No deadlock.** Within a shard everybody is served in the order of asking. Of several shards a transaction first asks all at once, and waits for none: a shard where something it wants is
+//! taken refuses. If one has refused, it lets go of everything and asks one shard after the other, in the order of their numbers, and waits at each. So whoever waits while it holds something
+//! holds shards of lower numbers than the one it waits at (Havender, "Avoiding deadlock in multitasking systems", 1968), and who holds shards without regard to that order does not wait: no circle can close.
 //!
-//! **No starvation.** A transaction keeps its age, and the oldest of all is never refused.
+//! **No starvation.** In the second attempt it has a place in line at each shard, and nobody overtakes: whoever is refused holds nothing that others wait for for longer than its answers take.
 //!
-//! **Rounds.** Asking and working with giving back are two rounds of mail, in parallel over the shards. With one shard of the
-//! coordinator's own and one other it is one round: the own shard is held first, the other works as soon as it is held, and then the own one works.
+//! **Rounds.** Asking and working with giving back are two rounds of mail, in parallel over the shards, as long as nothing is taken. With one shard of the
+//! coordinator's own and one other it is one round: the own shard is held first, the other works as soon as it may, and then the own one works.
+//!
+//! Wait-die by the age of transactions, which needs no second attempt in order, was tried first: with 50 clients that wrote the same keys on two shards nearly every transaction was refused several
+//! times before it was the oldest, and took 330 microseconds instead of 20.
 
 pub mod footprint;
 pub mod locks;
 
-use crate::coordinate::{Answer, Hub, Value};
+use crate::coordinate::{Answer, CallResult, Hub, Value};
 use crate::words::Words;
 use kora_engine::command::Command;
 use kora_engine::keyspace::View;
 use kora_engine::reply::Protocol;
 use kora_engine::shard::Shard;
-use locks::{Age, Asked, Lease, Locks, Wants};
+use locks::{Asked, Lease, Locks, Wants};
 use std::collections::VecDeque;
 
 /// A command of one shard that waits for its keys.
@@ -73,14 +74,8 @@ pub trait Site: Sized + 'static {
     fn settle(&mut self, lease: Option<&Lease>);
 }
 
-/// The answer to a transaction that has asked a shard.
-enum Grant {
-    Granted(Lease),
-    Refused,
-}
-
-/// The answer of the last shard.
-enum LastGrant<E> {
+/// The answer of the last shard of a transaction: its result, or, when it has refused, the work that was not done.
+enum LastAnswer<E> {
     Done(Value),
     Refused(Work<E>),
 }
@@ -107,12 +102,12 @@ pub fn release<E: Site>(site: &mut E, lease: Lease) {
     site.locks().release(lease, &mut ready);
     while let Some((lease, waiter)) = ready.pop_front() {
         match waiter {
-            Waiter::Transaction(answer) => site.answer(answer, Box::new(Grant::Granted(lease))),
+            Waiter::Transaction(answer) => site.answer(answer, Box::new(Some(lease))),
             Waiter::Last(answer, work) => {
                 let value = work(site);
                 site.settle(Some(&lease));
                 site.locks().release(lease, &mut ready);
-                site.answer(answer, Box::new(LastGrant::<E>::Done(value)));
+                site.answer(answer, Box::new(LastAnswer::<E>::Done(value)));
             }
             Waiter::Command(kept) => {
                 site.run_kept(*kept);
@@ -123,74 +118,55 @@ pub fn release<E: Site>(site: &mut E, lease: Lease) {
     }
 }
 
-/// Asks for everything in `parts`, each shard of which occurs once, and returns when all is held.
-pub async fn acquire<E: Site>(hub: &Hub<E>, age: Age, parts: &[Part]) -> Held {
-    acquire_from(hub, age, parts, (parts.len() == 1).then_some(0)).await
-}
-
-/// The same; one of them may be waited for alone at first, because it has refused.
-async fn acquire_from<E: Site>(hub: &Hub<E>, age: Age, parts: &[Part], mut first: Option<usize>) -> Held {
-    loop {
+/// Asks for everything in `parts`, each shard of which occurs once, in ascending order, and returns when all is held.
+pub async fn acquire<E: Site>(hub: &Hub<E>, parts: &[Part]) -> Held {
+    if parts.len() > 1 {
+        let asked: Vec<_> = parts.iter().map(|part| (part.shard, ask(hub, part, false))).collect();
         let mut held = Held { leases: Vec::with_capacity(parts.len()) };
-        if let Some(at) = first {
-            match ask(hub, age, &parts[at], true).await {
-                Grant::Granted(lease) => held.leases.push((parts[at].shard, lease)),
-                Grant::Refused => unreachable!("who holds nothing may wait"),
-            }
+        for (shard, answer) in asked {
+            held.leases.extend(answer.await.map(|lease| (shard, lease)));
         }
-        let others = parts.iter().enumerate().filter(|(at, _)| Some(*at) != first);
-        let asked: Vec<_> = others.map(|(at, part)| (at, ask(hub, age, part, false))).collect();
-        let mut refused = None;
-        for (at, answer) in asked {
-            match answer.await {
-                Grant::Granted(lease) => held.leases.push((parts[at].shard, lease)),
-                Grant::Refused => refused = Some(at),
-            }
-        }
-        if refused.is_none() {
+        if held.leases.len() == parts.len() {
             return held;
         }
         held.release(hub);
-        first = refused;
     }
+    acquire_in_order(hub, parts).await
 }
 
-fn ask<E: Site>(
-    hub: &Hub<E>,
-    age: Age,
-    part: &Part,
-    patient: bool,
-) -> impl std::future::Future<Output = Grant> {
+/// The same, in order from the beginning: for who has seen already that something is taken.
+async fn acquire_in_order<E: Site>(hub: &Hub<E>, parts: &[Part]) -> Held {
+    let mut held = Held { leases: Vec::with_capacity(parts.len()) };
+    debug_assert!(parts.is_sorted_by(|a, b| a.shard < b.shard));
+    for part in parts {
+        let lease = ask(hub, part, true).await.expect("who is patient is not refused");
+        held.leases.push((part.shard, lease));
+    }
+    held
+}
+
+/// Asks one shard. The result is none if it has refused.
+fn ask<E: Site>(hub: &Hub<E>, part: &Part, patient: bool) -> CallResult<Option<Lease>> {
     let wants = part.wants.clone();
     hub.call_later(part.shard, move |site: &mut E, answer| {
-        match site.locks().ask(wants, Some(age), patient, Waiter::Transaction(answer)) {
-            Asked::Granted(lease) => Some(Grant::Granted(lease)),
+        match site.locks().ask(wants, patient, Waiter::Transaction(answer)) {
+            Asked::Granted(lease) => Some(Some(lease)),
             Asked::Waiting => None,
-            Asked::Refused(_) => Some(Grant::Refused),
+            Asked::Refused(_) => Some(None),
         }
     })
 }
 
 impl Held {
-    /// What is held of a shard.
-    fn take(&mut self, shard: u16) -> Lease {
-        let at = self.leases.iter().position(|(of, _)| *of == shard).expect("the shard is held");
-        self.leases.swap_remove(at).1
-    }
-
     /// Does the work of one shard and gives it back.
     pub fn finish<E: Site, T: Send + 'static>(
         &mut self,
         hub: &Hub<E>,
         shard: u16,
         work: impl FnOnce(&mut E) -> T + Send + 'static,
-    ) -> crate::coordinate::CallResult<T> {
-        let lease = self.take(shard);
-        hub.call(shard, move |site| {
-            let result = work(site);
-            release(site, lease);
-            result
-        })
+    ) -> CallResult<T> {
+        let at = self.leases.iter().position(|(of, _)| *of == shard).expect("the shard is held");
+        finish(hub, shard, self.leases.swap_remove(at).1, work)
     }
 
     /// Gives everything back. Nobody waits for that.
@@ -201,59 +177,76 @@ impl Held {
     }
 }
 
+/// Does work on a shard that is held and gives it back.
+fn finish<E: Site, T: Send + 'static>(
+    hub: &Hub<E>,
+    shard: u16,
+    lease: Lease,
+    work: impl FnOnce(&mut E) -> T + Send + 'static,
+) -> CallResult<T> {
+    hub.call(shard, move |site| {
+        let result = work(site);
+        release(site, lease);
+        result
+    })
+}
+
 /// Does one piece of work on each of two shards, with both held: the coordinator's own and another. The other one's lease never leaves its shard, which saves a round.
 /// The results come as (own, other).
 pub async fn on_own_and_other<E: Site, T: Send + 'static>(
     hub: &Hub<E>,
-    age: Age,
     own: Part,
     other: Part,
     on_own: impl FnOnce(&mut E) -> T + Send + 'static,
     on_other: impl FnOnce(&mut E) -> T + Send + 'static,
 ) -> (T, T) {
-    let mut lease = match ask(hub, age, &own, true).await {
-        Grant::Granted(lease) => lease,
-        Grant::Refused => unreachable!("who holds nothing may wait"),
-    };
     let work: Work<E> = Box::new(move |site| Box::new(on_other(site)));
-    let wants = other.wants.clone();
-    let asked = hub.call_later(other.shard, move |site: &mut E, answer| last(site, answer, age, wants, work));
-    let value = match asked.await {
-        LastGrant::Done(value) => value,
-        LastGrant::Refused(work) => {
-            // In the other order now; see the head of this module.
-            drop(hub.call(own.shard, move |site: &mut E| release(site, lease)));
-            let mut held = acquire_from(hub, age, &[own.clone(), other.clone()], Some(1)).await;
-            let value = held.finish(hub, other.shard, work).await;
-            lease = held.take(own.shard);
-            value
+    // In the order of numbers it may wait at both; against it, at none.
+    let patient = own.shard < other.shard;
+    let refused = match ask(hub, &own, patient).await {
+        None => work,
+        Some(lease) => {
+            let wants = other.wants.clone();
+            let asked = hub.call_later(other.shard, move |site: &mut E, answer| {
+                last(site, answer, wants, patient, work)
+            });
+            match asked.await {
+                LastAnswer::Done(value) => {
+                    return (finish(hub, own.shard, lease, on_own).await, result(value))
+                }
+                LastAnswer::Refused(work) => {
+                    drop(hub.call(own.shard, move |site: &mut E| release(site, lease)));
+                    work
+                }
+            }
         }
     };
-    let own = hub.call(own.shard, move |site: &mut E| {
-        let result = on_own(site);
-        release(site, lease);
-        result
-    });
-    (own.await, *value.downcast().expect("the work returns this type"))
+    let mut held = acquire_in_order(hub, &[other.clone(), own.clone()]).await;
+    let value = held.finish(hub, other.shard, refused).await;
+    (held.finish(hub, own.shard, on_own).await, result(value))
+}
+
+fn result<T: 'static>(value: Value) -> T {
+    *value.downcast().expect("the work returns this type")
 }
 
 /// The last shard of a transaction: it works as soon as it may.
 fn last<E: Site>(
     site: &mut E,
     answer: Answer,
-    age: Age,
     wants: Wants,
+    patient: bool,
     work: Work<E>,
-) -> Option<LastGrant<E>> {
+) -> Option<LastAnswer<E>> {
     if site.locks().is_free(&wants) {
         let value = work(site);
         site.settle(None);
-        return Some(LastGrant::Done(value));
+        return Some(LastAnswer::Done(value));
     }
-    match site.locks().ask(wants, Some(age), false, Waiter::Last(answer, work)) {
+    match site.locks().ask(wants, patient, Waiter::Last(answer, work)) {
         Asked::Granted(_) => unreachable!("it was not free"),
         Asked::Waiting => None,
-        Asked::Refused(Waiter::Last(_, work)) => Some(LastGrant::Refused(work)),
+        Asked::Refused(Waiter::Last(_, work)) => Some(LastAnswer::Refused(work)),
         Asked::Refused(_) => unreachable!("what was given comes back"),
     }
 }

@@ -23,9 +23,9 @@ use Mode::{Exclusive, Shared};
 #[test]
 fn readers_share_a_key_and_writers_do_not() {
     let mut locks = Locks::default();
-    let first = granted(locks.ask(keys(&[(1, Shared)]), None, true, 'a'));
-    let second = granted(locks.ask(keys(&[(1, Shared)]), None, true, 'b'));
-    assert_eq!(locks.ask(keys(&[(1, Exclusive)]), None, true, 'c'), Asked::Waiting);
+    let first = granted(locks.ask(keys(&[(1, Shared)]), true, 'a'));
+    let second = granted(locks.ask(keys(&[(1, Shared)]), true, 'b'));
+    assert_eq!(locks.ask(keys(&[(1, Exclusive)]), true, 'c'), Asked::Waiting);
     assert!(!locks.is_free(&keys(&[(1, Shared)])), "a reader does not overtake the writer that waits");
     assert!(locks.is_free(&keys(&[(2, Exclusive)])));
     assert!(released(&mut locks, first).is_empty());
@@ -34,13 +34,13 @@ fn readers_share_a_key_and_writers_do_not() {
     assert_eq!(waiter, 'c');
     assert!(released(&mut locks, lease).is_empty());
     assert!(locks.is_empty());
-    assert!(locks.keys.is_empty() && locks.ages.is_empty() && locks.gate.is_unused());
+    assert!(locks.keys.is_empty() && locks.gate.is_unused());
 }
 
 #[test]
 fn a_key_named_twice_is_held_in_the_stronger_way() {
     let mut locks = Locks::default();
-    let lease = granted(locks.ask(keys(&[(1, Shared), (1, Exclusive), (1, Shared)]), None, true, 'a'));
+    let lease = granted(locks.ask(keys(&[(1, Shared), (1, Exclusive), (1, Shared)]), true, 'a'));
     assert!(!locks.is_free(&keys(&[(1, Shared)])));
     assert!(locks.covers(&lease, 1) && !locks.covers(&lease, 2));
     released(&mut locks, lease);
@@ -50,10 +50,10 @@ fn a_key_named_twice_is_held_in_the_stronger_way() {
 #[test]
 fn the_whole_shard_waits_for_its_keys_and_they_for_it() {
     let mut locks = Locks::default();
-    let key = granted(locks.ask(keys(&[(1, Exclusive)]), None, true, 'a'));
-    assert_eq!(locks.ask(Wants::whole(Exclusive), None, true, 'w'), Asked::Waiting);
+    let key = granted(locks.ask(keys(&[(1, Exclusive)]), true, 'a'));
+    assert_eq!(locks.ask(Wants::whole(Exclusive), true, 'w'), Asked::Waiting);
     // One that would hold something does not overtake at the gate; one that holds nothing delays nobody.
-    assert_eq!(locks.ask(keys(&[(2, Exclusive)]), None, true, 'b'), Asked::Waiting);
+    assert_eq!(locks.ask(keys(&[(2, Exclusive)]), true, 'b'), Asked::Waiting);
     assert!(!locks.is_free(&keys(&[(2, Exclusive)])), "it would overtake one of its key");
     assert!(locks.is_free(&keys(&[(3, Exclusive)])));
     let (whole, waiter) = released(&mut locks, key).pop().unwrap();
@@ -65,24 +65,23 @@ fn the_whole_shard_waits_for_its_keys_and_they_for_it() {
 #[test]
 fn a_shard_that_is_read_as_a_whole_lets_readers_in() {
     let mut locks = Locks::default();
-    let whole = granted(locks.ask(Wants::whole(Shared), None, true, 'a'));
+    let whole = granted(locks.ask(Wants::whole(Shared), true, 'a'));
     assert!(locks.is_free(&keys(&[(1, Shared)])));
     assert!(!locks.is_free(&keys(&[(1, Shared), (2, Exclusive)])));
     released(&mut locks, whole);
 }
 
 #[test]
-fn only_the_oldest_waits_while_it_holds_something() {
+fn who_is_not_patient_is_refused_and_leaves_no_trace() {
     let mut locks = Locks::default();
-    let middle = granted(locks.ask(keys(&[(1, Exclusive)]), Some(5), false, 'm'));
-    assert_eq!(locks.ask(keys(&[(1, Shared)]), Some(7), false, 'y'), Asked::Refused('y'));
-    assert_eq!(locks.ask(keys(&[(1, Shared)]), Some(3), false, 'o'), Asked::Waiting);
-    // Younger than one that waits only.
-    assert_eq!(locks.ask(keys(&[(1, Shared)]), Some(4), false, 'x'), Asked::Refused('x'));
-    // Holding nothing elsewhere, anybody may wait.
-    assert_eq!(locks.ask(keys(&[(1, Shared)]), Some(9), true, 'p'), Asked::Waiting);
-    let ready: Vec<char> = released(&mut locks, middle).into_iter().map(|(_, waiter)| waiter).collect();
-    assert_eq!(ready, ['o', 'p']);
+    let first = granted(locks.ask(keys(&[(1, Exclusive)]), false, 'a'));
+    assert_eq!(locks.ask(keys(&[(1, Shared), (2, Shared)]), false, 'b'), Asked::Refused('b'));
+    assert!(locks.is_free(&keys(&[(2, Exclusive)])));
+    assert_eq!(locks.ask(keys(&[(1, Shared)]), true, 'c'), Asked::Waiting);
+    let (lease, waiter) = released(&mut locks, first).pop().unwrap();
+    assert_eq!(waiter, 'c');
+    released(&mut locks, lease);
+    assert!(locks.is_empty() && locks.keys.is_empty());
 }
 
 #[derive(Debug, Clone)]
@@ -140,7 +139,7 @@ proptest! {
                     let number = wanted.len();
                     wanted.push(wants.clone());
                     let free = locks.is_free(&wants);
-                    match locks.ask(wants, None, true, number) {
+                    match locks.ask(wants, true, number) {
                         Asked::Granted(lease) => {
                             assert!(free);
                             check(&mut served, &wanted, &holders, number);
