@@ -4,4 +4,5 @@ mod closing;
 pub(crate) mod harness;
 mod pressure;
 mod shards;
+mod simulation;
 mod small_ring;

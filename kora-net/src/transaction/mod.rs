@@ -25,6 +25,7 @@ use kora_engine::keyspace::View;
 use kora_engine::reply::Protocol;
 use kora_engine::shard::Shard;
 use locks::{Asked, Lease, Locks, Wants};
+use smallvec::SmallVec;
 use std::collections::VecDeque;
 
 /// A command of one shard that waits for its keys.
@@ -118,7 +119,7 @@ pub fn release<E: Site>(site: &mut E, lease: Lease) {
     }
 }
 
-/// Asks for everything in `parts`, each shard of which occurs once, in ascending order, and returns when all is held.
+/// Asks for everything in `parts`, each shard of which occurs once, and returns when all is held.
 pub async fn acquire<E: Site>(hub: &Hub<E>, parts: &[Part]) -> Held {
     if parts.len() > 1 {
         let asked: Vec<_> = parts.iter().map(|part| (part.shard, ask(hub, part, false))).collect();
@@ -137,8 +138,9 @@ pub async fn acquire<E: Site>(hub: &Hub<E>, parts: &[Part]) -> Held {
 /// The same, in order from the beginning: for who has seen already that something is taken.
 async fn acquire_in_order<E: Site>(hub: &Hub<E>, parts: &[Part]) -> Held {
     let mut held = Held { leases: Vec::with_capacity(parts.len()) };
-    debug_assert!(parts.is_sorted_by(|a, b| a.shard < b.shard));
-    for part in parts {
+    let mut in_order: SmallVec<[&Part; 8]> = parts.iter().collect();
+    in_order.sort_unstable_by_key(|part| part.shard);
+    for part in in_order {
         let lease = ask(hub, part, true).await.expect("who is patient is not refused");
         held.leases.push((part.shard, lease));
     }
