@@ -252,7 +252,7 @@ impl Changes {
     }
 
     /// Attaches a sink that sees the changes made from now on until it is dropped by its owner.
-    pub(crate) fn observe(&mut self, observer: Weak<RefCell<dyn ChangeSink>>) {
+    pub fn observe(&mut self, observer: Weak<RefCell<dyn ChangeSink>>) {
         self.observers.retain(|other| other.strong_count() > 0);
         self.observers.push(observer);
     }

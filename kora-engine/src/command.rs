@@ -480,6 +480,8 @@ pub enum ServerCommand {
     Readonly,
     Readwrite,
     Asking,
+    Wait,
+    WaitAof,
     /// `X HELP` of any container: the text is the container's `help` lines.
     Help,
 }

@@ -10,6 +10,7 @@
 
 pub mod args;
 mod bits;
+pub mod blocking;
 pub mod change;
 pub mod command;
 mod commands;

@@ -9,6 +9,7 @@
 //! A reply that is ready goes straight to `out`. Once a command has been sent to another executor, what follows is written to `tail`, and each
 //! pending reply remembers how much of `tail` belongs behind it; answers are put in front of their part of the tail as they arrive.
 
+use crate::blocking::Block;
 use crate::limits::{IOVECS_MAX, POOL_BUFFER_LEN_MAX, SEND_LEN_MAX};
 use crate::resp::encode::Output;
 use crate::resp::parse::{ParseLimits, Parser, Step};
@@ -39,6 +40,8 @@ pub struct Stalled {
     pub peer: Option<u16>,
     /// CLIENT PAUSE.
     pub paused: bool,
+    /// A blocking command waits for its keys.
+    pub blocked: bool,
 }
 
 impl Stalled {
@@ -51,7 +54,7 @@ impl Stalled {
     /// Whether any reason holds.
     #[inline]
     pub fn any(&self) -> bool {
-        self.coordinating || self.peer.is_some() || self.paused
+        self.coordinating || self.peer.is_some() || self.paused || self.blocked
     }
 }
 
@@ -307,6 +310,8 @@ pub struct Connection {
     pub reply_mode: ReplyMode,
     /// Why it waits.
     pub stalled: Stalled,
+    /// The blocking command that it waits for.
+    pub(crate) blocked: Option<Box<Block>>,
     /// No more commands are read; it is closed when everything is sent.
     pub closing: bool,
     /// The socket is shut down; it is freed when the last operation has completed.
@@ -368,6 +373,7 @@ impl Connection {
             touch: true,
             reply_mode: ReplyMode::On,
             stalled: Stalled::default(),
+            blocked: None,
             closing: false,
             dead: false,
             receiving: false,
@@ -476,7 +482,7 @@ impl Connection {
     /// Whether the replies that are missing come from other executors' next turns, and not from work that may take long.
     #[inline]
     pub fn awaits_hops(&self) -> bool {
-        !self.pending.is_empty() && !self.stalled.coordinating
+        !self.pending.is_empty() && !self.stalled.coordinating && !self.stalled.blocked
     }
 
     /// Bytes of output that the client has not taken.

@@ -40,7 +40,7 @@ pub(crate) enum Asker {
 }
 
 /// Where the keys of a command are.
-enum Owner {
+pub(crate) enum Owner {
     /// All on this shard.
     One(u16),
     /// On several.
@@ -98,6 +98,11 @@ impl Executor {
     ) {
         match command.spec.run {
             Run::Keys(_, spread) => {
+                if command.spec.flags.contains(Flags::BLOCKING)
+                    && self.run_blocking(index, command, spread, argv, frame)
+                {
+                    return;
+                }
                 let executor_port = self.connection(index).entrance == Entrance::Executor;
                 if self.count == 1 && !executor_port {
                     return self.run_here(index, command, argv, frame);
@@ -188,6 +193,7 @@ impl Executor {
         if let Applied::Replied = applied {
             connection.reply_written();
             self.account(command, &applied, Asker::Connection(index), argv);
+            self.after_work();
             return;
         }
         self.run_here_rest(index, command, argv, applied);
@@ -217,6 +223,7 @@ impl Executor {
             self.connection(index).stalled.coordinating = true;
             self.add_slice(work, SliceOrigin::Own(to), protocol, Output::default());
         }
+        self.after_work();
     }
 
     /// On the shard of another executor.
@@ -237,7 +244,7 @@ impl Executor {
     }
 
     /// Whether requests for a shard may be added. If not, the connection waits for the peer.
-    fn has_room(&mut self, index: u32, shard: u16) -> bool {
+    pub(crate) fn has_room(&mut self, index: u32, shard: u16) -> bool {
         if shard == self.id {
             return true;
         }
@@ -281,7 +288,7 @@ impl Executor {
     }
 
     /// Which shard has the keys.
-    fn owner(&self, command: &Command, argv: &[&[u8]]) -> Owner {
+    pub(crate) fn owner(&self, command: &Command, argv: &[&[u8]]) -> Owner {
         let mut owner = None;
         for spec in command.spec.keys {
             for at in spec.positions(argv) {
@@ -318,6 +325,19 @@ impl Executor {
                 )))
             }
             _ => Ok(()),
+        }
+    }
+
+    /// The same for a connection that may have come in there or elsewhere.
+    pub(crate) fn check_entrance(
+        &mut self,
+        index: u32,
+        command: &Command,
+        argv: &[&[u8]],
+    ) -> Result<(), Error> {
+        match self.connection(index).entrance {
+            Entrance::Executor => self.check_slots(index, command, argv),
+            Entrance::Tcp | Entrance::Unix => Ok(()),
         }
     }
 
@@ -378,6 +398,7 @@ impl Executor {
             }
             _ => self.deliver(to, &mut |out| out.append(&mut reply)),
         }
+        self.after_work();
     }
 
     /// All parts are there: one reply.
@@ -406,6 +427,8 @@ impl Executor {
                 connection.reply_written();
             }
             Ok(Served::Silent) => self.account(command, &Applied::Replied, Asker::Connection(index), argv),
+            // It is accounted for when its time is over.
+            Ok(Served::Blocked) => {}
             Ok(Served::Task(task)) => self.coordinate(index, task, command, argv),
             Err(error) => {
                 let connection = self.connection(index);
@@ -500,7 +523,13 @@ impl Executor {
 
     /// Answers with an error without running the command.
     #[cold]
-    fn reject(&mut self, index: u32, command: Option<&'static Command>, _argv: &[&[u8]], error: Error) {
+    pub(crate) fn reject(
+        &mut self,
+        index: u32,
+        command: Option<&'static Command>,
+        _argv: &[&[u8]],
+        error: Error,
+    ) {
         self.observed.errors.record(error.text());
         if let Some(command) = command {
             self.observed.commands.record_rejected(command.id as usize);
@@ -573,12 +602,12 @@ impl Executor {
             ReplyTo::Connection { index, generation, .. } => {
                 self.connection_of(index, generation).map(|_| index)
             }
-            ReplyTo::Gather { .. } => None,
+            ReplyTo::Gather { .. } | ReplyTo::Nobody => None,
         }
     }
 
     /// Notes that a command begins on which several executors will work.
-    fn started(&self, command: &'static Command, argv: &[&[u8]]) -> Started {
+    pub(crate) fn started(&self, command: &'static Command, argv: &[&[u8]]) -> Started {
         Started { command, args: shown(command, argv), tick: self.last_tick }
     }
 

@@ -10,6 +10,7 @@
 //! The executor runs as the main task of a glommio `LocalExecutor` and sleeps in its own socket ring. Without file I/O glommio has nothing to
 //! do and does not get the core back: its loop may park with runnable tasks (see `PREEMPT_TIMER`).
 
+use crate::blocking::{BlockedCommand, Blocking};
 use crate::connection::{ClientInfo, Connection, Entrance, Partial, Sending};
 use crate::coordinate::{Answer, Call, Hub, QueuedCall, ResultSlot, Task, Value};
 use crate::dispatch::{Asker, Started};
@@ -166,6 +167,14 @@ pub enum SliceOrigin {
     Peer(u16, ReplyTo),
 }
 
+/// Whose command is kept until it may have its keys.
+pub enum KeptOrigin {
+    /// One that runs then.
+    Plain(SliceOrigin),
+    /// One that may block then.
+    Blocking(Box<BlockedCommand>),
+}
+
 /// One executor; see the module.
 pub struct Executor {
     /// Which one.
@@ -176,6 +185,8 @@ pub struct Executor {
     pub shard: Shard,
     /// Who holds what of its data, and who waits for it.
     pub(crate) locks: Locks<Waiter<Executor>>,
+    /// Who waits for keys of the shard to change, and which of its own connections wait so.
+    pub(crate) blocking: Blocking,
     /// What all executors share.
     pub process: Arc<Process>,
     /// What it does about too much memory.
@@ -271,6 +282,7 @@ impl Executor {
                 batches: 0,
             },
             locks: Locks::default(),
+            blocking: Blocking::default(),
             relief: Relief::default(),
             hub: Hub::default(),
             now,
@@ -355,19 +367,28 @@ impl Executor {
             let index = self.ready.pop_front().expect("counted");
             self.resume(index);
         }
+        self.expire_blocked();
+        self.start_due();
         self.run_tasks();
         self.run_slices();
         self.tick();
+        // Those of keys that have expired.
+        self.after_work();
         self.background_due |= self.keep_within_limit();
         self.flush();
         self.send_mail();
-        if !self.ready.is_empty() || !self.task_ready.is_empty() || !self.slices.is_empty() {
+        if !self.ready.is_empty()
+            || !self.task_ready.is_empty()
+            || !self.slices.is_empty()
+            || self.blocking.has_due()
+        {
             return Ok(None);
         }
         if self.background_due || self.process.phase() != Phase::Running {
             return Ok(None);
         }
-        let until_tick = Duration::from_millis(self.next_tick_ms.saturating_sub(self.now).max(1));
+        let next = self.blocking.next_timer().map_or(self.next_tick_ms, |at| at.min(self.next_tick_ms));
+        let until_tick = Duration::from_millis(next.saturating_sub(self.now).max(1));
         Ok(Some(until_tick.min(PARK_MAX)))
     }
 
@@ -557,6 +578,10 @@ impl Executor {
                 connection.closing = true;
             }
         }
+        if connection.at_end && connection.blocked.is_some() {
+            // Nobody waits for the answer any more, as far as Redis and its clients are concerned.
+            return self.drop_connection(index);
+        }
         if connection.at_end && !connection.closing && !(connection.partial.is_some() && waits(connection)) {
             // Nothing waits to be executed; a frame that is not whole never will be.
             connection.partial = None;
@@ -597,9 +622,12 @@ impl Executor {
         }
     }
 
-    fn resume_receiving(&mut self, index: u32) {
+    pub(crate) fn resume_receiving(&mut self, index: u32) {
         let connection = self.seats[index as usize].connection.as_mut().expect("resumed for a connection");
-        if connection.receive_paused && (connection.input_len() < BACKLOG_PAUSE_LEN || !waits(connection)) {
+        // The disconnection of one that is blocked must be seen, however much it has sent.
+        let goes_on =
+            connection.input_len() < BACKLOG_PAUSE_LEN || !waits(connection) || connection.stalled.blocked;
+        if connection.receive_paused && goes_on {
             connection.receive_paused = false;
             self.arm_receive(index);
         }
@@ -704,7 +732,7 @@ impl Executor {
             return;
         }
         let connection = self.connection(index);
-        if waits(connection) && connection.input_len() > BACKLOG_PAUSE_LEN {
+        if waits(connection) && !connection.stalled.blocked && connection.input_len() > BACKLOG_PAUSE_LEN {
             self.pause_receiving(index);
         }
     }
@@ -985,13 +1013,15 @@ impl Executor {
                         self.account(command, &applied, Asker::Peer(from, head.to), &argv);
                     }
                     // A part: the command counts where its parts meet.
-                    ReplyTo::Gather { .. } => self.last_tick = self.clock.raw(),
+                    ReplyTo::Gather { .. } | ReplyTo::Nobody => self.last_tick = self.clock.raw(),
                 }
                 if let Applied::Later(work) = applied {
                     let origin = SliceOrigin::Peer(from, head.to);
                     self.add_slice(work, origin, head.protocol, Output::default());
+                    self.after_work();
                     continue;
                 }
+                self.after_work();
                 answer_heads.push(AnswerHead {
                     to: head.to,
                     end: answers.buf.len(),
@@ -1067,8 +1097,12 @@ impl Executor {
                     return;
                 };
                 connection.complete(sequence, write);
+                if connection.blocked.is_some() {
+                    self.unblock(index, sequence);
+                }
                 self.mark_dirty(index);
             }
+            ReplyTo::Nobody => write(&mut Output::default()),
             ReplyTo::Gather { id, part } => {
                 let gather = self.gathers[id as usize].as_mut().expect("a gathering of ours");
                 write(&mut gather.parts[part as usize]);
@@ -1212,6 +1246,7 @@ impl Executor {
             SLICE_SEGMENTS,
             &mut RespSink::new(&mut slice.reply, slice.protocol),
         );
+        self.after_work();
         // A long reply comes in parts: each is set aside, so that none of them is copied again.
         slice.reply.seal();
         if !done {
@@ -1242,7 +1277,26 @@ impl Executor {
         view: View,
         protocol: Protocol,
     ) {
-        let words = Words::of(argv.iter().copied());
+        self.keep_from(
+            wants,
+            KeptOrigin::Plain(origin),
+            command,
+            Words::of(argv.iter().copied()),
+            view,
+            protocol,
+        );
+    }
+
+    /// The same for arguments that are kept already.
+    pub(crate) fn keep_from(
+        &mut self,
+        wants: Wants,
+        origin: KeptOrigin,
+        command: &'static Command,
+        words: Words,
+        view: View,
+        protocol: Protocol,
+    ) {
         let kept = Box::new(Kept { origin, command, words, view, protocol });
         match self.locks.ask(wants, true, Waiter::Command(kept)) {
             Asked::Waiting => {}
@@ -1391,6 +1445,7 @@ impl Executor {
 
     /// Closes a connection at once, whatever it still has to send.
     pub(crate) fn drop_connection(&mut self, index: u32) {
+        self.abandon_block(index);
         let connection = self.connection(index);
         connection.closing = true;
         connection.partial = None;
@@ -1570,6 +1625,7 @@ impl Executor {
             Instant::now() + STOP_TIME_MAX
         });
         if !self.drained {
+            self.drop_blocked();
             let idle = self.ready.is_empty()
                 && self.slices.is_empty()
                 && self.tasks.iter().all(Option::is_none)

@@ -13,8 +13,10 @@
 //! | [`coordinate`] | async functions over several executors |
 //! | [`transaction`] | what is atomic over several shards: locks, and who waits for whom |
 //! | `several` | commands over several shards |
+//! | `blocking` | commands that wait for their keys: lines, claims, time-outs |
 //! | `commands` | connection, server and cluster commands |
 
+mod blocking;
 mod commands;
 pub mod connection;
 pub mod coordinate;

@@ -42,6 +42,8 @@ pub enum ReplyTo {
         /// Which part.
         part: u32,
     },
+    /// What runs sends its reply itself.
+    Nobody,
 }
 
 /// One command in a batch; its arguments lie in the batch's buffers.

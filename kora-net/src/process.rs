@@ -39,6 +39,8 @@ pub struct Process {
     pub rejected: AtomicU64,
     /// Executor that gets the next accepted connection.
     pub next_executor: AtomicUsize,
+    /// The place of the next command that blocks in all its lines. Never 0.
+    pub next_blocked: AtomicU64,
     /// Numbers of slow log entries.
     pub slowlog_ids: SlowlogIds,
     /// CLIENT PAUSE: until when, Unix milliseconds; 0 when nothing is paused.
@@ -94,6 +96,7 @@ impl Process {
             accepted: AtomicU64::new(0),
             rejected: AtomicU64::new(0),
             next_executor: AtomicUsize::new(0),
+            next_blocked: AtomicU64::new(1),
             slowlog_ids: SlowlogIds::default(),
             paused_until_ms: AtomicU64::new(0),
             pause_writes_only: AtomicU8::new(0),

@@ -158,7 +158,8 @@ pub trait Home<E: Site> {
     fn shard(&mut self) -> &mut Shard;
 }
 
-struct Work<E> {
+/// A command in the hands of its coordinator.
+pub(crate) struct Work<E> {
     hub: Hub<E>,
     home: u16,
     shards: u16,
@@ -169,7 +170,8 @@ struct Work<E> {
 }
 
 impl<E: Site> Work<E> {
-    fn new(home: &mut impl Home<E>, asked: &Asked<'_>) -> Work<E> {
+    /// A command that is about to be coordinated.
+    pub(crate) fn new(home: &mut impl Home<E>, asked: &Asked<'_>) -> Work<E> {
         Work {
             hub: home.hub(),
             home: home.number(),
@@ -181,13 +183,28 @@ impl<E: Site> Work<E> {
         }
     }
 
+    /// How it reaches the shards.
+    pub(crate) fn hub(&self) -> &Hub<E> {
+        &self.hub
+    }
+
+    /// How many shards there are.
+    pub(crate) fn shards(&self) -> u16 {
+        self.shards
+    }
+
+    /// Whether a key holds a list.
+    pub(crate) async fn is_list(&self, key: &[u8]) -> bool {
+        self.kind_of(key).await == Some(Type::List)
+    }
+
     /// With its arguments, which commands that are split do not need as a whole.
-    fn with_arguments(self, argv: &[&[u8]]) -> Work<E> {
+    pub(crate) fn with_arguments(self, argv: &[&[u8]]) -> Work<E> {
         Work { argv: argv.iter().map(|arg| arg.to_vec()).collect(), ..self }
     }
 
     /// The rounds of a command whose keys are held.
-    async fn run_held(&self, kind: Coordinated, out: &mut Output) -> Result<(), Error> {
+    pub(crate) async fn run_held(&self, kind: Coordinated, out: &mut Output) -> Result<(), Error> {
         match kind {
             Coordinated::MsetNx => self.mset_nx(out).await,
             Coordinated::Rename => self.rename(false, out).await,
@@ -470,16 +487,17 @@ impl<E: Site> Work<E> {
             .await
     }
 
-    /// LMOVE source destination LEFT|RIGHT LEFT|RIGHT, and RPOPLPUSH source destination.
+    /// LMOVE source destination LEFT|RIGHT LEFT|RIGHT, and RPOPLPUSH source destination; the blocking ones have a time-out besides.
     async fn move_element(&self, out: &mut Output) -> Result<(), Error> {
         let (from, to) = (&self.argv[1], &self.argv[2]);
-        let side = |index: usize, default: bool| match self.argv.get(index) {
-            None => Ok(default),
-            Some(word) if is(word, "left") => Ok(true),
-            Some(word) if is(word, "right") => Ok(false),
-            Some(_) => Err(Error::SYNTAX),
+        let side = |index: usize| match &self.argv[index] {
+            word if is(word, "left") => Ok(true),
+            word if is(word, "right") => Ok(false),
+            _ => Err(Error::SYNTAX),
         };
-        let (from_left, to_left) = (side(3, false)?, side(4, true)?);
+        let (from_left, to_left) = if self.argv.len() < 5 { (false, true) } else { (side(3)?, side(4)?) };
+        let argv: Vec<&[u8]> = self.argv.iter().map(|arg| &arg[..]).collect();
+        kora_engine::blocking::check(self.command, &argv, self.view.now)?;
         match self.kind_of(from).await {
             None => {
                 self.reply(out).null();
@@ -525,7 +543,7 @@ impl<E: Site> Work<E> {
         Ok(())
     }
 
-    /// LMPOP and ZMPOP: numkeys key [key ...] and the rest.
+    /// LMPOP and ZMPOP: numkeys key [key ...] and the rest; and blocking commands that take from the first of their keys.
     async fn first_of(&self, out: &mut Output) -> Result<(), Error> {
         let argv: Vec<&[u8]> = self.argv.iter().map(|arg| &arg[..]).collect();
         let keys = keys_of(self.command, &argv).ok_or(Error::SYNTAX)?;
@@ -537,8 +555,9 @@ impl<E: Site> Work<E> {
             return Ok(());
         }
         for key in &keys {
-            let one = [argv[0], b"1", argv[key.index]].into_iter().chain(argv[rest..].iter().copied());
-            let one = one.map(<[u8]>::to_vec).collect();
+            let mut number = itoa::Buffer::new();
+            let one = kora_engine::blocking::only(self.command, &argv, |at| at == key.index, &mut number);
+            let one = one.into_iter().map(<[u8]>::to_vec).collect();
             let reply = self.run(self.owner(argv[key.index]), one).await.flatten();
             if !is_null(&reply) {
                 out.buf.extend_from_slice(&reply);
@@ -696,7 +715,7 @@ pub fn sort_patterns<T: AsRef<[u8]>>(argv: &[T]) -> Vec<(&[u8], &[u8])> {
 }
 
 /// Whether an encoded reply is the absence of one, in either protocol.
-fn is_null(encoded: &[u8]) -> bool {
+pub(crate) fn is_null(encoded: &[u8]) -> bool {
     matches!(encoded, b"$-1\r\n" | b"*-1\r\n" | b"_\r\n")
 }
 

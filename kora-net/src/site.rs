@@ -2,7 +2,7 @@
 
 use crate::coordinate::{Answer, Hub, Value};
 use crate::dispatch::Asker;
-use crate::executor::{Executor, SliceOrigin};
+use crate::executor::{Executor, KeptOrigin, SliceOrigin};
 use crate::mail::ReplyTo;
 use crate::resp::encode::{Output, RespSink};
 use crate::several::Home;
@@ -31,7 +31,7 @@ impl Home<Executor> for Executor {
 }
 
 impl Site for Executor {
-    type Origin = SliceOrigin;
+    type Origin = KeptOrigin;
 
     fn shard(&mut self) -> &mut Shard {
         &mut self.shard
@@ -54,8 +54,12 @@ impl Site for Executor {
         self.has_memory_for(command, argv);
     }
 
-    fn run_kept(&mut self, kept: Kept<SliceOrigin>) {
+    fn run_kept(&mut self, kept: Kept<KeptOrigin>) {
         let Kept { origin, command, words, view, protocol } = kept;
+        let origin = match origin {
+            KeptOrigin::Plain(origin) => origin,
+            KeptOrigin::Blocking(blocked) => return self.attempt_or_wait(blocked),
+        };
         let argv = words.argv();
         self.make_room(command, &argv);
         let mut reply = Output::default();
@@ -76,5 +80,9 @@ impl Site for Executor {
         }
     }
 
-    fn settle(&mut self, _: Option<&Lease>) {}
+    fn settle(&mut self, lease: Option<&Lease>) {
+        if self.blocking.is_active() {
+            self.serve_blocked(lease);
+        }
+    }
 }

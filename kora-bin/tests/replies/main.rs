@@ -43,6 +43,9 @@ families! {
     bitmap
     bitmap_and_hyperloglog_commands
     bitop
+    blocking_lists
+    blocking_sorted_sets
+    blocking_streams
     client
     cluster
     command

@@ -14,6 +14,8 @@ const HELP: Flags = Flags::LOADING.union(Flags::STALE);
 const CONNECTION: CommandSpec =
     CommandSpec { categories: Categories::CONNECTION, group: Group::Connection, ..ROW };
 
+const WAIT_TIPS: &[&str] = &["request_policy:all_shards", "response_policy:agg_min"];
+
 pub(crate) const ROWS: &[CommandSpec] = &[
     CommandSpec {
         name: "ping",
@@ -78,6 +80,30 @@ pub(crate) const ROWS: &[CommandSpec] = &[
         since: "6.2.0",
         summary: "Puts the connection into the state it had when it was new.",
         run: Run::Server(ServerCommand::Reset),
+        ..CONNECTION
+    },
+    CommandSpec {
+        name: "wait",
+        arity: 3,
+        flags: Flags::BLOCKING,
+        group: Group::Generic,
+        since: "3.0.0",
+        summary: "Waits until replicas have confirmed the writes of the connection, of which there are none.",
+        syntax: "numreplicas timeout",
+        tips: WAIT_TIPS,
+        run: Run::Server(ServerCommand::Wait),
+        ..CONNECTION
+    },
+    CommandSpec {
+        name: "waitaof",
+        arity: 4,
+        flags: Flags::BLOCKING,
+        group: Group::Generic,
+        since: "7.2.0",
+        summary: "Waits until the writes of the connection are in the append-only files here and of replicas, of which there are none.",
+        syntax: "numlocal numreplicas timeout",
+        tips: WAIT_TIPS,
+        run: Run::Server(ServerCommand::WaitAof),
         ..CONNECTION
     },
     CommandSpec {

@@ -132,20 +132,25 @@ pub(super) fn no_touch(
     Ok(Served::Replied)
 }
 
-/// CLIENT UNBLOCK. No command of this server blocks, so nobody is ever unblocked.
-pub(super) fn unblock(argv: &[&[u8]], reply: &mut dyn Reply) -> Result<Served, Error> {
-    match argv {
-        [_, _, _] => {}
-        [_, _, _, reason] => {
-            if !is(reason, "timeout") && !is(reason, "error") {
-                return Err(Error::new("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR"));
-            }
-        }
+/// CLIENT UNBLOCK.
+pub(super) fn unblock(executor: &mut Executor, index: u32, argv: &[&[u8]]) -> Result<Served, Error> {
+    let with_error = match argv {
+        [_, _, _] => false,
+        [_, _, _, reason] if is(reason, "timeout") => false,
+        [_, _, _, reason] if is(reason, "error") => true,
+        [_, _, _, _] => return Err(Error::new("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR")),
         _ => return Err(super::subcommand_syntax(argv)),
-    }
-    integer(argv[2])?;
-    reply.integer(0);
-    Ok(Served::Replied)
+    };
+    let id = integer(argv[2])? as u64;
+    let (hub, count) = (executor.hub.clone(), executor.count);
+    let protocol = executor.connection(index).protocol;
+    Ok(Served::Task(Box::pin(async move {
+        let unblock = move |executor: &mut Executor| executor.unblock_client(id, with_error);
+        let unblocked = hub.everywhere(count, unblock).await.contains(&true);
+        let mut out = Output::default();
+        RespSink::new(&mut out, protocol).integer(unblocked as i64);
+        out
+    })))
 }
 
 /// CLIENT PAUSE. A pause can be made longer and stricter by another one, not shorter or more lenient.
@@ -281,6 +286,7 @@ fn line_of(executor: &Executor, connection: &Connection) -> ClientLine {
         idle: seconds_since(executor, connection.last_active_ms),
         unix: connection.entrance == Entrance::Unix,
         closing: connection.closing,
+        blocked: connection.blocked.as_ref().is_some_and(|block| block.is_waiting()),
         no_evict: info.no_evict,
         no_touch: !connection.touch,
         db: connection.db,

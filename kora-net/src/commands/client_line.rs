@@ -23,6 +23,8 @@ pub(crate) struct ClientLine {
     pub unix: bool,
     /// Will be closed after its last reply.
     pub closing: bool,
+    /// Waits in a blocking command.
+    pub blocked: bool,
     /// CLIENT NO-EVICT.
     pub no_evict: bool,
     /// CLIENT NO-TOUCH.
@@ -70,8 +72,13 @@ impl ClientLine {
     /// Appends its line.
     pub(crate) fn write(&self, out: &mut String) {
         let mut flags = String::new();
-        for (set, flag) in [(self.closing, 'c'), (self.unix, 'U'), (self.no_evict, 'e'), (self.no_touch, 'T')]
-        {
+        for (set, flag) in [
+            (self.blocked, 'b'),
+            (self.closing, 'c'),
+            (self.unix, 'U'),
+            (self.no_evict, 'e'),
+            (self.no_touch, 'T'),
+        ] {
             if set {
                 flags.push(flag);
             }
@@ -140,6 +147,7 @@ mod tests {
             idle: 1,
             unix: false,
             closing: false,
+            blocked: false,
             no_evict: false,
             no_touch: false,
             db: 3,

@@ -124,6 +124,10 @@ pub(super) struct Facts {
     hops: u64,
     batches: u64,
     lock_table_entries: usize,
+    blocked_clients: usize,
+    timers: usize,
+    blocking_keys: usize,
+    blocking_keys_on_nokey: usize,
 }
 
 impl Facts {
@@ -158,12 +162,17 @@ impl Facts {
         self.hops += other.hops;
         self.batches += other.batches;
         self.lock_table_entries += other.lock_table_entries;
+        self.blocked_clients += other.blocked_clients;
+        self.timers += other.timers;
+        self.blocking_keys += other.blocking_keys;
+        self.blocking_keys_on_nokey += other.blocking_keys_on_nokey;
     }
 }
 
 /// A copy of what an executor knows.
 fn gather(executor: &mut Executor, with_commands: bool) -> Facts {
     let memory = MemoryFacts::of(executor);
+    let blocking = executor.blocking.counts();
     let observed = &executor.observed;
     let (now, totals) = (executor.now, observed.totals);
     let keys = &executor.shard.keys;
@@ -204,6 +213,10 @@ fn gather(executor: &mut Executor, with_commands: bool) -> Facts {
         hops: observed.hops,
         batches: observed.batches,
         lock_table_entries: executor.locks.len(),
+        blocked_clients: executor.blocked_clients(),
+        timers: executor.blocking.timers(),
+        blocking_keys: blocking.keys,
+        blocking_keys_on_nokey: blocking.keys_on_deletion,
     }
 }
 
@@ -332,14 +345,14 @@ fn clients(text: &mut String, facts: &Facts, max_clients: u32) {
             ("maxclients", &max_clients),
             ("client_recent_max_input_buffer", &facts.largest_input),
             ("client_recent_max_output_buffer", &facts.largest_output),
-            ("blocked_clients", &0),
+            ("blocked_clients", &facts.blocked_clients),
             ("tracking_clients", &0),
             ("pubsub_clients", &0),
             ("watching_clients", &0),
-            ("clients_in_timeout_table", &0),
+            ("clients_in_timeout_table", &facts.timers),
             ("total_watched_keys", &0),
-            ("total_blocking_keys", &0),
-            ("total_blocking_keys_on_nokey", &0),
+            ("total_blocking_keys", &facts.blocking_keys),
+            ("total_blocking_keys_on_nokey", &facts.blocking_keys_on_nokey),
         ],
     );
 }

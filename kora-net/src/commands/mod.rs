@@ -23,6 +23,7 @@ mod memory;
 mod slowlog;
 #[cfg(test)]
 mod testing;
+mod wait;
 
 /// How a command of the network layer ended.
 pub(crate) enum Served {
@@ -30,6 +31,8 @@ pub(crate) enum Served {
     Replied,
     /// It has no reply (CLIENT REPLY OFF).
     Silent,
+    /// The connection is blocked.
+    Blocked,
     /// Its reply comes from this coordinator; the connection waits.
     Task(Task),
 }
@@ -65,7 +68,7 @@ pub(crate) fn run(
         ServerCommand::ClientUnpause => client::unpause(executor, index),
         ServerCommand::ClientNoEvict => client::no_evict(executor, index, argv, reply),
         ServerCommand::ClientNoTouch => client::no_touch(executor, index, argv, reply),
-        ServerCommand::ClientUnblock => client::unblock(argv, reply),
+        ServerCommand::ClientUnblock => client::unblock(executor, index, argv),
         ServerCommand::Command => {
             command::all(reply);
             Ok(Served::Replied)
@@ -118,6 +121,8 @@ pub(crate) fn run(
         | ServerCommand::Readonly
         | ServerCommand::Readwrite
         | ServerCommand::Asking => cluster::run(executor, index, server, argv, reply),
+        ServerCommand::Wait => wait::wait(executor, index, command, argv, reply),
+        ServerCommand::WaitAof => wait::waitaof(executor, index, command, argv, reply),
         ServerCommand::Help => {
             help::write(command, reply);
             Ok(Served::Replied)

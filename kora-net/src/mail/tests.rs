@@ -17,7 +17,7 @@ fn head(tag: u32, argc: usize) -> RequestHead {
 fn tag(to: &ReplyTo) -> u32 {
     match to {
         ReplyTo::Gather { id, .. } => *id,
-        ReplyTo::Connection { .. } => unreachable!("these tests make none"),
+        ReplyTo::Connection { .. } | ReplyTo::Nobody => unreachable!("these tests make none"),
     }
 }
 

@@ -135,6 +135,16 @@ pub async fn acquire<E: Site>(hub: &Hub<E>, parts: &[Part]) -> Held {
     acquire_in_order(hub, parts).await
 }
 
+/// The same for two parts of which one is held already.
+pub async fn acquire_other<E: Site>(hub: &Hub<E>, (own, lease): (Part, Lease), other: Part) -> Held {
+    // In the order of numbers it may wait; against it, it may not.
+    if let Some(granted) = ask(hub, &other, own.shard < other.shard).await {
+        return Held { leases: vec![(own.shard, lease), (other.shard, granted)] };
+    }
+    drop(hub.call(own.shard, move |site: &mut E| release(site, lease)));
+    acquire_in_order(hub, &[other, own]).await
+}
+
 /// The same, in order from the beginning: for who has seen already that something is taken.
 async fn acquire_in_order<E: Site>(hub: &Hub<E>, parts: &[Part]) -> Held {
     let mut held = Held { leases: Vec::with_capacity(parts.len()) };

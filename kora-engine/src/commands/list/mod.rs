@@ -1,8 +1,9 @@
 //! List commands.
 //!
 //! The handlers see the keys of one shard. LMOVE, RPOPLPUSH and LMPOP over several shards are coordinated by the connection's
-//! executor, which runs LPOP, LPUSH and LMPOP of one key on each.
+//! executor, which runs LPOP, LPUSH and LMPOP of one key on each. The handlers of blocking commands do not block: see [`crate::blocking`].
 
+mod blocking;
 mod ends;
 mod later;
 mod middle;
@@ -25,6 +26,9 @@ const UPDATE: &[KeySpec] = &[KeySpec::one(1, KeyFlags::RW.union(KeyFlags::UPDATE
 const DELETE: &[KeySpec] = &[KeySpec::one(1, KeyFlags::RW.union(KeyFlags::DELETE))];
 const TAKE: KeyFlags = KeyFlags::RW.union(KeyFlags::ACCESS).union(KeyFlags::DELETE);
 const MOVE: &[KeySpec] = &[KeySpec::one(1, TAKE), KeySpec::one(2, KeyFlags::RW.union(KeyFlags::INSERT))];
+
+const BLOCKING: Flags = Flags::WRITE.union(Flags::BLOCKING);
+const BLOCKING_MOVE: Flags = BLOCKING.union(Flags::DENYOOM);
 
 const PUSH: Flags = Flags::WRITE.union(Flags::DENYOOM).union(Flags::FAST);
 
@@ -50,6 +54,64 @@ fn end_named(word: &[u8]) -> Result<End, Error> {
 }
 
 pub(crate) const ROWS: &[CommandSpec] = &[
+    CommandSpec {
+        name: "blmove",
+        arity: 6,
+        flags: BLOCKING_MOVE,
+        keys: MOVE,
+        since: "6.2.0",
+        summary: "LMOVE that waits for the source to have an element.",
+        syntax: "source destination <LEFT | RIGHT> <LEFT | RIGHT> timeout",
+        run: Run::Keys(blocking::blmove, Spread::Coordinate(Coordinated::MoveElement)),
+        ..LIST
+    },
+    CommandSpec {
+        name: "blmpop",
+        arity: -5,
+        flags: BLOCKING.union(Flags::MOVABLEKEYS),
+        keys: &[KeySpec::numkeys(2, TAKE)],
+        since: "7.0.0",
+        complexity: "O(N+M) with N the number of keys and M the number of elements",
+        summary: "LMPOP that waits for one of the lists to have an element.",
+        syntax: "timeout numkeys key [key ...] <LEFT | RIGHT> [COUNT count]",
+        run: Run::Keys(blocking::blmpop, Spread::Coordinate(Coordinated::FirstOf)),
+        ..LIST
+    },
+    CommandSpec {
+        name: "blpop",
+        arity: -3,
+        flags: BLOCKING,
+        keys: &[KeySpec::range(1, -2, 1, TAKE)],
+        since: "2.0.0",
+        complexity: "O(N) with N the number of keys",
+        summary: "Takes the first element of the first list that has one, and waits for one if none has.",
+        syntax: "key [key ...] timeout",
+        run: Run::Keys(blocking::blpop, Spread::Coordinate(Coordinated::FirstOf)),
+        ..LIST
+    },
+    CommandSpec {
+        name: "brpop",
+        arity: -3,
+        flags: BLOCKING,
+        keys: &[KeySpec::range(1, -2, 1, TAKE)],
+        since: "2.0.0",
+        complexity: "O(N) with N the number of keys",
+        summary: "Takes the last element of the first list that has one, and waits for one if none has.",
+        syntax: "key [key ...] timeout",
+        run: Run::Keys(blocking::brpop, Spread::Coordinate(Coordinated::FirstOf)),
+        ..LIST
+    },
+    CommandSpec {
+        name: "brpoplpush",
+        arity: 4,
+        flags: BLOCKING_MOVE,
+        keys: MOVE,
+        since: "2.2.0",
+        summary: "RPOPLPUSH that waits for the source to have an element.",
+        syntax: "source destination timeout",
+        run: Run::Keys(blocking::brpoplpush, Spread::Coordinate(Coordinated::MoveElement)),
+        ..LIST
+    },
     CommandSpec {
         name: "lindex",
         arity: 3,

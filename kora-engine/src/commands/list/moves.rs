@@ -21,7 +21,7 @@ pub(super) fn rpoplpush(exec: &mut Exec<'_>, reply: &mut dyn Reply) -> Outcome {
     move_element(exec, End::Tail, End::Head, reply)
 }
 
-fn move_element(exec: &mut Exec<'_>, from: End, to: End, reply: &mut dyn Reply) -> Outcome {
+pub(super) fn move_element(exec: &mut Exec<'_>, from: End, to: End, reply: &mut dyn Reply) -> Outcome {
     let fill = exec.shard.config.limits.list_max_listpack_size;
     let keys = &mut exec.shard.keys;
     let (source, destination) = (keys.key(exec.argv[1]), keys.key(exec.argv[2]));
@@ -49,7 +49,13 @@ fn move_element(exec: &mut Exec<'_>, from: End, to: End, reply: &mut dyn Reply) 
 
 /// LMPOP numkeys key [key ...] LEFT|RIGHT [COUNT count]
 pub(super) fn lmpop(exec: &mut Exec<'_>, reply: &mut dyn Reply) -> Outcome {
-    let Arguments { keys: names, end, count } = Arguments::parse(exec.argv)?;
+    let arguments = Arguments::parse(exec.argv)?;
+    pop_first(exec, arguments, reply)
+}
+
+/// Takes elements from an end of the first list that there is.
+pub(super) fn pop_first(exec: &mut Exec<'_>, arguments: Arguments<'_>, reply: &mut dyn Reply) -> Outcome {
+    let Arguments { keys: names, end, count } = arguments;
     let fill = exec.shard.config.limits.list_max_listpack_size;
     let keys = &mut exec.shard.keys;
     for name in names {
@@ -74,14 +80,14 @@ pub(super) fn lmpop(exec: &mut Exec<'_>, reply: &mut dyn Reply) -> Outcome {
 }
 
 /// The arguments of LMPOP.
-struct Arguments<'a> {
+pub(super) struct Arguments<'a> {
     keys: &'a [&'a [u8]],
     end: End,
     count: usize,
 }
 
 impl<'a> Arguments<'a> {
-    fn parse(argv: &'a [&'a [u8]]) -> Result<Arguments<'a>, Error> {
+    pub(super) fn parse(argv: &'a [&'a [u8]]) -> Result<Arguments<'a>, Error> {
         const NUMKEYS: Error = Error::new("ERR numkeys should be greater than 0");
         const COUNT: Error = Error::new("ERR count should be greater than 0");
         let number = natural(argv[1]).filter(|&number| number > 0).ok_or(NUMKEYS)?;

@@ -18,6 +18,7 @@ mod trimming;
 mod write;
 
 pub use read::check_read_group;
+pub(crate) use read::{deadline, ends, has_answer};
 
 use crate::command::{
     Categories, CommandSpec, Coordinated, Flags, Group, Handler, KeyFlags, KeySpec, Run, ServerCommand,

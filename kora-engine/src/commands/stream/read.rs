@@ -6,7 +6,8 @@
 use super::long_read::{LongRead, Part};
 use super::range::{Range, ENTRIES_AT_ONCE};
 use super::{answer, id};
-use crate::args::{integer, is, parse_i64};
+use crate::args::{integer, is};
+use crate::blocking::Deadline;
 use crate::command::Command;
 use crate::error::Error;
 use crate::exec::{Exec, Flow, Outcome, DONE};
@@ -30,10 +31,6 @@ const END_WITH_GROUP: Error = Error::new(
 const LAST_WITH_GROUP: Error = Error::new(
     "ERR The + ID is meaningless in the context of XREADGROUP: you want to read the history of this consumer by specifying a proper ID, or use the > ID to get new messages. The + ID would just return an empty result set.",
 );
-const TIMEOUT_NOT_INTEGER: Error = Error::new("ERR timeout is not an integer or out of range");
-const TIMEOUT_NEGATIVE: Error = Error::new("ERR timeout is negative");
-const TIMEOUT_OUT_OF_RANGE: Error = Error::new("ERR timeout is out of range");
-
 /// Group and consumer of XREADGROUP.
 #[derive(Clone, Copy)]
 pub(super) struct Reader<'a> {
@@ -45,6 +42,8 @@ struct Options<'a> {
     /// Entries per stream.
     count: usize,
     no_ack: bool,
+    /// Until when it waits for entries if there are none.
+    block: Option<Deadline>,
     reader: Option<Reader<'a>>,
     keys: &'a [&'a [u8]],
     ids: &'a [&'a [u8]],
@@ -53,17 +52,16 @@ struct Options<'a> {
 impl<'a> Options<'a> {
     fn parse(argv: &'a [&'a [u8]], command: &Command, now: u64) -> Result<Options<'a>, Error> {
         let with_group = command.is_write();
-        let mut options = Options { count: usize::MAX, no_ack: false, reader: None, keys: &[], ids: &[] };
+        let mut options =
+            Options { count: usize::MAX, no_ack: false, block: None, reader: None, keys: &[], ids: &[] };
         let mut at = 1;
         let mut streams = None;
         while at < argv.len() {
             let word = argv[at];
             let more = argv.len() - 1 - at;
             if is(word, "block") && more > 0 {
-                // Blocking commands do not block yet: the time is checked, and a reader that finds nothing is answered as if it had
-                // passed.
                 at += 1;
-                check_timeout(argv[at], now)?;
+                options.block = Some(crate::blocking::milliseconds(argv[at], now)?);
             } else if is(word, "count") && more > 0 {
                 at += 1;
                 options.count = match usize::try_from(integer(argv[at])?) {
@@ -102,17 +100,6 @@ impl<'a> Options<'a> {
         }
         Ok(options)
     }
-}
-
-fn check_timeout(text: &[u8], now: u64) -> Result<(), Error> {
-    let timeout = parse_i64(text).ok_or(TIMEOUT_NOT_INTEGER)?;
-    if timeout < 0 {
-        return Err(TIMEOUT_NEGATIVE);
-    }
-    if timeout > 0 && timeout.checked_add_unsigned(now).is_none() {
-        return Err(TIMEOUT_OUT_OF_RANGE);
-    }
-    Ok(())
 }
 
 /// The head of the reply: so many streams.
@@ -233,6 +220,56 @@ pub fn check_read_group(
     let options = Options::parse(argv, command, view.now)?;
     let reader = options.reader.ok_or(NO_GROUP_OPTION)?;
     Wanted::parse(&mut shard.keys, view, &options, reader.group).map(drop)
+}
+
+/// Until when a read with these arguments blocks; none when it does not, or when it is refused.
+pub(crate) fn deadline(command: &Command, argv: &[&[u8]], now: u64) -> Option<Deadline> {
+    Options::parse(argv, command, now).ok()?.block
+}
+
+/// Whether a blocked read has an answer now that one of its streams has changed: entries, or for XREADGROUP an error.
+pub(crate) fn has_answer(
+    keys: &mut Keyspace,
+    view: View,
+    command: &Command,
+    argv: &[&[u8]],
+    name: &[u8],
+) -> bool {
+    let Ok(options) = Options::parse(argv, command, view.now) else { return true };
+    let key = keys.key(name);
+    let stream = match keys.look::<Stream>(view, &key) {
+        Ok(Some(stream)) => stream,
+        _ => return options.reader.is_some(),
+    };
+    let Some(reader) = options.reader else {
+        let after = options.keys.iter().zip(options.ids).filter(|(&of, _)| of == name);
+        let last = stream.last_live();
+        return after.into_iter().any(|(_, text)| id::strict(text, 0).is_ok_and(|after| last > Some(after)));
+    };
+    stream.group(reader.group).is_none_or(|group| stream.last_live() > Some(group.last))
+}
+
+/// The ids of XREAD that say where a stream ends now, each as the index of the argument and the id that stands for it. Only of streams among `names`.
+pub(crate) fn ends(
+    keys: &mut Keyspace,
+    view: View,
+    command: &Command,
+    argv: &[&[u8]],
+    of_shard: impl Fn(&[u8]) -> bool,
+) -> Vec<(usize, Vec<u8>)> {
+    let Ok(options) = Options::parse(argv, command, view.now) else { return Vec::new() };
+    let first = argv.len() - options.ids.len();
+    let named = options.keys.iter().zip(options.ids).enumerate();
+    let ends = named.filter(|(_, (name, &text))| matches!(text, b"$" | b"+") && of_shard(name));
+    ends.map(|(at, (name, _))| {
+        let key = keys.key(name);
+        let stream = keys.look::<Stream>(view, &key).ok().flatten();
+        let last = stream.map_or(StreamId::MIN, |stream| stream.last_id());
+        let mut text = Vec::new();
+        last.with_text(|id| text.extend_from_slice(id));
+        (first + at, text)
+    })
+    .collect()
 }
 
 /// A stream that XREADGROUP answers something of.

@@ -1,9 +1,10 @@
 //! Sorted set commands.
 //!
 //! Commands over several keys read sorted sets and plain sets alike (see [`combine`]); keys of other shards are there as
-//! guests while they run.
+//! guests while they run. The handlers of blocking commands do not block: see [`crate::blocking`].
 
 pub(crate) mod add;
+mod blocking;
 mod combination;
 mod combine;
 mod limits;
@@ -32,7 +33,8 @@ const ZSET: CommandSpec = CommandSpec { categories: Categories::SORTEDSET, group
 
 const READ: &[KeySpec] = &[KeySpec::one(1, KeyFlags::RO.union(KeyFlags::ACCESS))];
 const DELETE: &[KeySpec] = &[KeySpec::one(1, KeyFlags::RW.union(KeyFlags::DELETE))];
-const POP: &[KeySpec] = &[KeySpec::one(1, KeyFlags::RW.union(KeyFlags::ACCESS).union(KeyFlags::DELETE))];
+const TAKE: KeyFlags = KeyFlags::RW.union(KeyFlags::ACCESS).union(KeyFlags::DELETE);
+const POP: &[KeySpec] = &[KeySpec::one(1, TAKE)];
 
 const SOURCES: &[KeySpec] = &[KeySpec::numkeys(1, KeyFlags::RO.union(KeyFlags::ACCESS))];
 const STORED_SOURCES: &[KeySpec] = &[
@@ -41,6 +43,7 @@ const STORED_SOURCES: &[KeySpec] = &[
 ];
 
 const FAST_READ: Flags = Flags::READONLY.union(Flags::FAST);
+const BLOCKING_POP: Flags = Flags::WRITE.union(Flags::BLOCKING).union(Flags::FAST);
 const FAST_WRITE: Flags = Flags::WRITE.union(Flags::DENYOOM).union(Flags::FAST);
 const RANGE_COST: &str = "O(log(N)+M) with N members in the sorted set and M of them answered";
 const REMOVE_COST: &str = "O(log(N)+M*log(N)) with N members in the sorted set and M of them removed";
@@ -56,6 +59,42 @@ const fn fetching(handler: Handler) -> Run {
 }
 
 pub(crate) const ROWS: &[CommandSpec] = &[
+    CommandSpec {
+        name: "bzmpop",
+        arity: -5,
+        flags: Flags::WRITE.union(Flags::BLOCKING).union(Flags::MOVABLEKEYS),
+        keys: &[KeySpec::numkeys(2, TAKE)],
+        since: "7.0.0",
+        complexity: "O(K+M*log(N)) with K keys given, N members in the sorted set and M of them popped",
+        summary: "ZMPOP that waits for one of the sorted sets to have a member.",
+        syntax: "timeout numkeys key [key ...] <MIN | MAX> [COUNT count]",
+        run: Run::Keys(blocking::bzmpop, Spread::Coordinate(Coordinated::FirstOf)),
+        ..ZSET
+    },
+    CommandSpec {
+        name: "bzpopmax",
+        arity: -3,
+        flags: BLOCKING_POP,
+        keys: &[KeySpec::range(1, -2, 1, TAKE)],
+        since: "5.0.0",
+        complexity: "O(log(N)) with N members in the sorted set",
+        summary: "Takes the member with the highest score out of the first sorted set that is there, and waits for one if none is.",
+        syntax: "key [key ...] timeout",
+        run: Run::Keys(blocking::bzpopmax, Spread::Coordinate(Coordinated::FirstOf)),
+        ..ZSET
+    },
+    CommandSpec {
+        name: "bzpopmin",
+        arity: -3,
+        flags: BLOCKING_POP,
+        keys: &[KeySpec::range(1, -2, 1, TAKE)],
+        since: "5.0.0",
+        complexity: "O(log(N)) with N members in the sorted set",
+        summary: "Takes the member with the lowest score out of the first sorted set that is there, and waits for one if none is.",
+        syntax: "key [key ...] timeout",
+        run: Run::Keys(blocking::bzpopmin, Spread::Coordinate(Coordinated::FirstOf)),
+        ..ZSET
+    },
     CommandSpec {
         name: "zadd",
         arity: -4,
@@ -179,7 +218,7 @@ pub(crate) const ROWS: &[CommandSpec] = &[
         name: "zmpop",
         arity: -4,
         flags: Flags::WRITE.union(Flags::MOVABLEKEYS),
-        keys: &[KeySpec::numkeys(1, KeyFlags::RW.union(KeyFlags::ACCESS).union(KeyFlags::DELETE))],
+        keys: &[KeySpec::numkeys(1, TAKE)],
         since: "7.0.0",
         complexity: "O(K+M*log(N)) with K keys given, N members in the sorted set and M of them popped",
         summary: "Takes members with the lowest or highest scores out of the first sorted set that is there.",

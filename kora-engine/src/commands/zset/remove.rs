@@ -100,7 +100,7 @@ impl End {
 
 /// Takes so many members from one end, at most all, and writes each with its score: flat, or in arrays of two. For ZMPOP
 /// their key stands before them.
-fn pop(
+pub(super) fn pop(
     exec: &mut Exec<'_>,
     name: &[u8],
     end: End,
@@ -138,19 +138,30 @@ pub(super) enum PopForm {
     Pairs,
     /// The key, and such arrays.
     KeyAndPairs,
+    /// The key, one member and its score.
+    KeyAndOne,
 }
 
 impl PopForm {
     pub(super) fn head(self, name: &[u8], count: usize, reply: &mut dyn Reply) {
-        if self == PopForm::KeyAndPairs {
-            reply.array(2);
-            reply.bulk(name);
+        match self {
+            PopForm::Flat => reply.array(count * 2),
+            PopForm::Pairs => reply.array(count),
+            PopForm::KeyAndPairs => {
+                reply.array(2);
+                reply.bulk(name);
+                reply.array(count);
+            }
+            PopForm::KeyAndOne => {
+                debug_assert_eq!(count, 1);
+                reply.array(3);
+                reply.bulk(name);
+            }
         }
-        reply.array(if self == PopForm::Flat { count * 2 } else { count });
     }
 
     pub(super) fn element(self, member: Item<'_>, score: f64, reply: &mut dyn Reply) {
-        if self != PopForm::Flat {
+        if matches!(self, PopForm::Pairs | PopForm::KeyAndPairs) {
             reply.array(2);
         }
         member.reply(reply);
@@ -191,32 +202,52 @@ fn zpop(exec: &mut Exec<'_>, end: End, reply: &mut dyn Reply) -> Outcome {
 
 /// ZMPOP numkeys key [key ...] <MIN | MAX> [COUNT count]
 pub(super) fn zmpop(exec: &mut Exec<'_>, reply: &mut dyn Reply) -> Outcome {
-    let numkeys = integer(exec.argv[1]).ok().and_then(|n| usize::try_from(n).ok()).filter(|&n| n > 0);
-    let numkeys = numkeys.ok_or(NUMKEYS)?;
-    let rest = exec.argv[2..].get(numkeys..).unwrap_or(&[]);
-    let (&word, options) = rest.split_first().ok_or(Error::SYNTAX)?;
-    let end = if is(word, "min") {
-        End::Min
-    } else if is(word, "max") {
-        End::Max
-    } else {
-        return Err(Error::SYNTAX);
-    };
-    let (count, rest) = match options {
-        [word, count, rest @ ..] if is(word, "count") => {
-            let count = integer(count).ok().and_then(|n| usize::try_from(n).ok()).filter(|&n| n > 0);
-            (count.ok_or(COUNT)?, rest)
-        }
-        rest => (1, rest),
-    };
-    if !rest.is_empty() {
-        return Err(Error::SYNTAX);
-    }
-    for &name in &exec.argv[2..2 + numkeys] {
+    let arguments = Arguments::parse(exec.argv)?;
+    pop_first(exec, arguments, reply)
+}
+
+/// Takes members out of the first sorted set that there is.
+pub(super) fn pop_first(exec: &mut Exec<'_>, arguments: Arguments<'_>, reply: &mut dyn Reply) -> Outcome {
+    let Arguments { keys, end, count } = arguments;
+    for name in keys {
         if let Some(flow) = pop(exec, name, end, count, PopForm::KeyAndPairs, reply)? {
             return Ok(flow);
         }
     }
     reply.null_array();
     DONE
+}
+
+/// The arguments of ZMPOP.
+pub(super) struct Arguments<'a> {
+    keys: &'a [&'a [u8]],
+    end: End,
+    count: usize,
+}
+
+impl<'a> Arguments<'a> {
+    pub(super) fn parse(argv: &'a [&'a [u8]]) -> Result<Arguments<'a>, Error> {
+        let numkeys = integer(argv[1]).ok().and_then(|n| usize::try_from(n).ok()).filter(|&n| n > 0);
+        let numkeys = numkeys.ok_or(NUMKEYS)?;
+        let rest = argv[2..].get(numkeys..).unwrap_or(&[]);
+        let (&word, options) = rest.split_first().ok_or(Error::SYNTAX)?;
+        let end = if is(word, "min") {
+            End::Min
+        } else if is(word, "max") {
+            End::Max
+        } else {
+            return Err(Error::SYNTAX);
+        };
+        let (count, rest) = match options {
+            [word, count, rest @ ..] if is(word, "count") => {
+                let count = integer(count).ok().and_then(|n| usize::try_from(n).ok()).filter(|&n| n > 0);
+                (count.ok_or(COUNT)?, rest)
+            }
+            rest => (1, rest),
+        };
+        if !rest.is_empty() {
+            return Err(Error::SYNTAX);
+        }
+        Ok(Arguments { keys: &argv[2..2 + numkeys], end, count })
+    }
 }
