@@ -5,11 +5,10 @@ pub fn allowed() -> usize {
     list().len().max(1)
 }
 
-/// The first `count` cores of the affinity mask, in ascending order. Fewer when there are fewer.
-pub fn first(count: usize) -> Vec<usize> {
-    let mut cores = list();
-    cores.truncate(count);
-    cores
+/// A core of the affinity mask for each of `count` executors: the first ones in ascending order, and from the beginning again when there are
+/// fewer than that.
+pub fn for_executors(count: usize) -> Vec<usize> {
+    list().into_iter().cycle().take(count).collect()
 }
 
 /// Numbers of the cores in the affinity mask.
@@ -33,6 +32,14 @@ fn list() -> Vec<usize> {
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn executors_share_cores_when_there_are_more_of_them() {
+        let (cores, shared) =
+            (super::for_executors(super::allowed()), super::for_executors(super::allowed() * 2));
+        assert!(cores.is_sorted());
+        assert_eq!(shared, [&cores[..], &cores[..]].concat());
+    }
+
     #[test]
     fn allowed_cores_are_those_of_the_affinity_mask_that_proc_shows() {
         let status = std::fs::read_to_string("/proc/self/status").unwrap();

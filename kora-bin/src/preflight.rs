@@ -188,7 +188,7 @@ pub fn judge(config: &Config, facts: &Facts) -> Result<RingReport, PreflightErro
     if facts.memlock_bytes < MEMLOCK_MIN_BYTES {
         return Err(PreflightError::Memlock { limit_bytes: facts.memlock_bytes, wanted_bytes });
     }
-    if workers > facts.allowed_cores {
+    if workers > facts.allowed_cores && !config.share_cores {
         return Err(PreflightError::Cores { workers, allowed_cores: facts.allowed_cores });
     }
     let mut warnings = vec![];
@@ -295,6 +295,13 @@ mod tests {
             assert!(message.contains(text), "{message}\nshould contain\n{text}");
             assert!(!message.contains('\n'), "one line: {message}");
         }
+    }
+
+    #[test]
+    fn workers_may_share_cores_when_they_are_allowed_to() {
+        let facts = Facts { allowed_cores: 2, ..good() };
+        let config = Config { share_cores: true, ..with_workers(3) };
+        assert_eq!(judge(&config, &facts).unwrap().workers, 3);
     }
 
     #[test]

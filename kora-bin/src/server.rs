@@ -81,7 +81,7 @@ fn options(config: &Config, file: Option<PathBuf>) -> Options {
         port: config.port,
         unix_socket: config.unix_socket.clone(),
         unix_socket_perm: config.unix_socket_perm,
-        cores: cores::first(config.workers),
+        cores: cores::for_executors(config.workers),
         cluster_ports: config.cluster_ports,
         tcp_backlog: config.tcp_backlog,
         databases: config.databases as u16,

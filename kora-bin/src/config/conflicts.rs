@@ -20,7 +20,7 @@ pub(crate) fn find(loaded: &Loaded, machine: &Machine, refused: &BTreeSet<&str>)
         }
     };
 
-    if config.workers > machine.allowed_cores {
+    if config.workers > machine.allowed_cores && !config.share_cores {
         let (workers, allowed) = (config.workers, machine.allowed_cores);
         let cores = if allowed == 1 { "core" } else { "cores" };
         report(

@@ -132,6 +132,14 @@ pub(crate) static KEYS: &[Key] = &[
         help: "Executors, each with its own core and shard; by default the cores that this process may use",
     },
     Key {
+        name: "share_cores",
+        group: THREADS,
+        kind: Kind::Boolean,
+        default: Default::Text("false"),
+        redis: None,
+        help: "Allow more workers than cores, which then share them: slower, to test what many workers do",
+    },
+    Key {
         name: "spin_us",
         group: THREADS,
         kind: Kind::Integer { min: 0, max: 100_000 },

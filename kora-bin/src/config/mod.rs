@@ -63,6 +63,8 @@ pub struct Config {
     pub tcp_backlog: u32,
     /// Seconds of silence before TCP probes the client, 0 for never.
     pub tcp_keepalive: u32,
+    /// Whether there may be more workers than cores.
+    pub share_cores: bool,
     /// Microseconds of looking for work before an executor parks.
     pub spin_us: u64,
     /// The password, from whichever source gave it (its own key or the password file).

@@ -65,6 +65,7 @@ const KEYS_TABLE: &[(&str, &str, &str, &str, &str, &str)] = &[
     ("tcp_backlog", "128", "128", "0", "0", "1 to 2147483647"),
     ("tcp_keepalive", "60", "60", "-1", "-1", "0 to 2147483647"),
     ("workers", "2", "2", "0", "0", "1 to 1024"),
+    ("share_cores", "yes", "true", "maybe", "\"no\"", "true or false"),
     ("spin_us", "20", "20", "x", "\"x\"", "0 to 100000"),
     ("password_file", "", "", "", "true", "a path"),
     ("protected_mode", "no", "false", "maybe", "\"no\"", "true or false"),
