@@ -342,6 +342,18 @@ impl Command {
         }
     }
 
+    /// The values, elements and members that it brings along to be stored as they are.
+    pub(crate) fn written(&self) -> impl Iterator<Item = &Bytes> {
+        use Command::*;
+        let (one, pairs, all): (Option<&Bytes>, &[(Key, Bytes)], &[Bytes]) = match self {
+            Set(_, value) | SetNx(_, value) | GetSet(_, value) => (Some(value), &[], &[]),
+            MSet(pairs) | MSetNx(pairs) => (None, pairs, &[]),
+            Push { elements, .. } | SAdd(_, elements) => (None, &[], elements),
+            _ => (None, &[], &[]),
+        };
+        one.into_iter().chain(pairs.iter().map(|(_, value)| value)).chain(all)
+    }
+
     /// Whether it never changes anything.
     pub fn is_read_only(&self) -> bool {
         use Command::*;

@@ -107,7 +107,7 @@ impl Keyspace {
             IncrBy(key, by) => {
                 let number = match self.string(*key)? {
                     None => Some(0),
-                    Some(text) => std::str::from_utf8(&text).ok().and_then(|text| text.parse::<i64>().ok()),
+                    Some(text) => integer(&text),
                 };
                 match number.and_then(|number| number.checked_add(*by)) {
                     None => Reply::error("ERR"),
@@ -333,6 +333,12 @@ impl Keyspace {
         }
         Ok(result)
     }
+}
+
+/// The number of which this is the only spelling that counts.
+fn integer(text: &[u8]) -> Option<i64> {
+    let number: i64 = std::str::from_utf8(text).ok()?.parse().ok()?;
+    (number.to_string().as_bytes() == text).then_some(number)
 }
 
 fn bulk(text: Option<Bytes>) -> Reply {

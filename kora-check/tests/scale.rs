@@ -75,6 +75,25 @@ fn a_hundred_thousand_transactions_on_few_keys() {
 }
 
 #[test]
+fn a_hundred_thousand_transactions_on_more_keys() {
+    let history = perform(&drafts(6, |at, choice| {
+        let a = choice as usize / 8 % 8;
+        let b = (a + 1 + choice as usize / 64 % 7) % 8;
+        match choice % 8 {
+            0 => format!("SET k{a} {at}"),
+            1 => format!("GETSET k{a} {at}"),
+            2 | 3 => format!("MSET k{a} {at} k{b} {at}"),
+            4 => format!("GET k{a}"),
+            _ => format!("MGET k{a} k{b}"),
+        }
+    }));
+    in_time("6 clients, 8 keys, dependencies", || {
+        assert!(serializability::check(&history).unwrap() > OPERATIONS)
+    });
+    in_time("6 clients, 8 keys, order", || linearizability::check(&history).unwrap());
+}
+
+#[test]
 fn a_hundred_thousand_commands_that_move_things() {
     let history = perform(&drafts(8, |at, choice| {
         let names = ["x", "y", "z"];

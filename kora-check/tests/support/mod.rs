@@ -74,7 +74,9 @@ pub const STEP: u64 = 10;
 /// Runs the operations one after the other and lets them appear to overlap.
 pub fn perform(drafts: &[Draft]) -> History {
     let mut history = History::new();
-    let keys: Vec<_> = KEYS.iter().map(|name| history.key(name.as_bytes())).collect();
+    let more = (0..8).map(|number| format!("k{number}"));
+    let names = KEYS.iter().map(|name| name.to_string()).chain(more);
+    let keys: Vec<_> = names.map(|name| history.key(name.as_bytes())).collect();
     let mut keyspace = Keyspace::empty(&keys);
     let moment = |at: usize| (at as u64 + 10) * STEP;
     // A client that got no reply goes on as another client.
