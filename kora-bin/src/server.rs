@@ -102,6 +102,7 @@ fn options(config: &Config, file: Option<PathBuf>) -> Options {
             timeout: config.timeout,
             tcp_keepalive: config.tcp_keepalive,
             query_buffer_limit: config.query_buffer_limit,
+            multi_queue_limit: config.multi_queue_limit,
             output_limit: OutputLimit {
                 hard: config.output_buffer_limit_normal.hard_bytes,
                 soft: config.output_buffer_limit_normal.soft_bytes,

@@ -87,6 +87,8 @@ bitflags! {
         const HYPERLOGLOG = 1 << 12;
         /// `@geo`
         const GEO = 1 << 13;
+        /// `@transaction`
+        const TRANSACTION = 1 << 14;
     }
 }
 
@@ -322,6 +324,8 @@ pub enum Group {
     Hyperloglog,
     /// Sorted sets as positions on the globe.
     Geo,
+    /// Several commands as one.
+    Transactions,
 }
 
 impl Group {
@@ -341,6 +345,7 @@ impl Group {
             Group::Bitmap => "bitmap",
             Group::Hyperloglog => "hyperloglog",
             Group::Geo => "geo",
+            Group::Transactions => "transactions",
         }
     }
 }
@@ -482,6 +487,11 @@ pub enum ServerCommand {
     Asking,
     Wait,
     WaitAof,
+    Multi,
+    Exec,
+    Discard,
+    Watch,
+    Unwatch,
     /// `X HELP` of any container: the text is the container's `help` lines.
     Help,
 }

@@ -11,8 +11,10 @@
 
 use crate::blocking::Block;
 use crate::limits::{IOVECS_MAX, POOL_BUFFER_LEN_MAX, SEND_LEN_MAX};
+use crate::multi::Queue;
 use crate::resp::encode::Output;
 use crate::resp::parse::{ParseLimits, Parser, Step};
+use crate::watch::Watching;
 use bytes::Bytes;
 use io_uring::{opcode, squeue, types};
 use kora_engine::limits::INLINE_VALUE_MAX;
@@ -268,6 +270,8 @@ pub struct ClientInfo {
     pub net_out: u64,
     /// Commands executed.
     pub commands: u64,
+    /// While EXEC is under way: how many commands it has, and bytes of them.
+    pub executing: Option<(usize, usize)>,
 }
 
 impl ClientInfo {
@@ -286,6 +290,7 @@ impl ClientInfo {
             net_in: 0,
             net_out: 0,
             commands: 0,
+            executing: None,
         }
     }
 }
@@ -308,6 +313,10 @@ pub struct Connection {
     pub touch: bool,
     /// CLIENT REPLY.
     pub reply_mode: ReplyMode,
+    /// After MULTI: what EXEC will execute.
+    pub queue: Option<Box<Queue>>,
+    /// WATCH: what EXEC depends on.
+    pub watching: Option<Box<Watching>>,
     /// Why it waits.
     pub stalled: Stalled,
     /// The blocking command that it waits for.
@@ -372,6 +381,8 @@ impl Connection {
             authenticated,
             touch: true,
             reply_mode: ReplyMode::On,
+            queue: None,
+            watching: None,
             stalled: Stalled::default(),
             blocked: None,
             closing: false,

@@ -50,17 +50,19 @@ pub struct QueuedCall<E = Executor> {
 /// Through which coordinators reach the executors. Cheap to clone; all clones of one executor are the same.
 pub struct Hub<E = Executor> {
     queue: Rc<RefCell<VecDeque<QueuedCall<E>>>>,
+    /// A coordinator that a call has begun for the one whose call it was: it goes on with it at once.
+    begun: Rc<RefCell<Option<Task>>>,
 }
 
 impl<E> Clone for Hub<E> {
     fn clone(&self) -> Hub<E> {
-        Hub { queue: self.queue.clone() }
+        Hub { queue: self.queue.clone(), begun: self.begun.clone() }
     }
 }
 
 impl<E> Default for Hub<E> {
     fn default() -> Hub<E> {
-        Hub { queue: Rc::default() }
+        Hub { queue: Rc::default(), begun: Rc::default() }
     }
 }
 
@@ -105,6 +107,17 @@ impl<E: 'static> Hub<E> {
             results.push(call.await);
         }
         results
+    }
+
+    /// Leaves a coordinator to the one whose call is being executed, on its own executor. That it has left one is the call's result.
+    pub fn leave(&self, task: Task) {
+        let before = self.begun.borrow_mut().replace(task);
+        debug_assert!(before.is_none(), "what was left is taken when the call returns");
+    }
+
+    /// What the call that has just returned has left.
+    pub fn take_left(&self) -> Option<Task> {
+        self.begun.borrow_mut().take()
     }
 
     /// The next queued call.

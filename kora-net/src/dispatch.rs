@@ -1,5 +1,6 @@
 //! From an argument list to a reply: resolve the command, decide where it runs, run it, account for it.
 
+use crate::commands::transaction::{is_exec, is_queued};
 use crate::commands::{self, Served};
 use crate::connection::{Entrance, ReplyMode};
 use crate::executor::{Executor, Gather, SliceOrigin};
@@ -74,13 +75,17 @@ impl Executor {
             return self.reject(index, Some(command), argv, NO_AUTH);
         }
         let unanswered = connection.reply_mode != ReplyMode::On;
+        let in_multi = connection.queue.is_some();
         if self.process.paused_until_ms.load(Ordering::Relaxed) != 0 && self.pause(index, command) {
             return;
         }
         if !self.has_memory_for(command, argv) {
             return self.reject(index, Some(command), argv, OUT_OF_MEMORY);
         }
-        if unanswered {
+        if in_multi && is_queued(command) {
+            return self.enqueue(index, command, argv, second_argument);
+        }
+        if unanswered && !(is_exec(command) && self.connection(index).reply_mode == ReplyMode::Off) {
             return self.execute_unanswered(index, command, argv, frame);
         }
         self.route(index, command, argv, frame, second_argument);
@@ -158,14 +163,7 @@ impl Executor {
                 }
             }
             Run::ByCursor(_) => {
-                let shard =
-                    match argv.get(1).and_then(|text| std::str::from_utf8(text).ok()?.parse::<u64>().ok()) {
-                        Some(cursor) if (cursor >> CURSOR_POSITION_BITS) < self.count as u64 => {
-                            (cursor >> CURSOR_POSITION_BITS) as u16
-                        }
-                        // Not a cursor of ours: any shard gives the error, or the end.
-                        _ => self.id,
-                    };
+                let shard = self.shard_of_cursor(argv);
                 if shard == self.id {
                     self.run_here(index, command, argv, frame)
                 } else {
@@ -287,6 +285,45 @@ impl Executor {
         ReplyTo::Connection { index, generation: connection.generation, sequence: connection.await_reply() }
     }
 
+    /// The one shard on which a command of the data runs; none if it takes several.
+    pub(crate) fn shard_of(
+        &self,
+        command: &Command,
+        argv: &[&[u8]],
+        second_argument: Option<Slot>,
+    ) -> Option<u16> {
+        if self.count == 1 {
+            return Some(self.id);
+        }
+        match command.spec.run {
+            Run::Keys(_, spread) => {
+                let one_key = spread == Spread::OneKey
+                    && command.spec.keys.first().is_some_and(|spec| spec.is_one_at(1));
+                if let (true, Some(slot)) = (one_key, second_argument) {
+                    return Some(slot.shard(self.count));
+                }
+                let sorts = spread == Spread::Coordinate(Coordinated::Sort);
+                match self.owner(command, argv) {
+                    Owner::One(shard) if !sorts || several::sort_patterns(argv).is_empty() => Some(shard),
+                    _ => None,
+                }
+            }
+            Run::ByCursor(_) => Some(self.shard_of_cursor(argv)),
+            _ => None,
+        }
+    }
+
+    /// The shard that a cursor names.
+    fn shard_of_cursor(&self, argv: &[&[u8]]) -> u16 {
+        match argv.get(1).and_then(|text| std::str::from_utf8(text).ok()?.parse::<u64>().ok()) {
+            Some(cursor) if (cursor >> CURSOR_POSITION_BITS) < self.count as u64 => {
+                (cursor >> CURSOR_POSITION_BITS) as u16
+            }
+            // Not a cursor of ours: any shard gives the error, or the end.
+            _ => self.id,
+        }
+    }
+
     /// Which shard has the keys.
     pub(crate) fn owner(&self, command: &Command, argv: &[&[u8]]) -> Owner {
         let mut owner = None;
@@ -304,7 +341,7 @@ impl Executor {
     }
 
     /// On an executor's own port: all keys must be in one slot, and that slot must be this executor's.
-    fn check_slots(&self, index: u32, command: &Command, argv: &[&[u8]]) -> Result<(), Error> {
+    pub(crate) fn check_slots(&self, index: u32, command: &Command, argv: &[&[u8]]) -> Result<(), Error> {
         let mut slot = None;
         for spec in command.spec.keys {
             for at in spec.positions(argv) {
@@ -412,6 +449,9 @@ impl Executor {
 
     /// Commands of the network layer.
     fn run_server(&mut self, index: u32, command: &'static Command, server: ServerCommand, argv: &[&[u8]]) {
+        if server == ServerCommand::Exec {
+            return self.exec(index, command, argv);
+        }
         let mut reply = Output::default();
         let before = self.connection(index).protocol;
         let outcome =
@@ -503,7 +543,13 @@ impl Executor {
             return false;
         }
         let writes_only = self.process.pause_writes_only.load(Ordering::Relaxed) != 0;
-        if (writes_only && !command.is_write()) || commands::runs_while_paused(command) {
+        let (writes, exempt) = if is_exec(command) {
+            let data = Flags::WRITE.union(Flags::READONLY);
+            (self.has_queued(index, Flags::WRITE), !self.has_queued(index, data))
+        } else {
+            (command.is_write(), commands::runs_while_paused(command))
+        };
+        if (writes_only && !writes) || exempt {
             return false;
         }
         self.connection(index).stalled.paused = true;
@@ -530,6 +576,7 @@ impl Executor {
         _argv: &[&[u8]],
         error: Error,
     ) {
+        let error = self.rejected(index, command, error);
         self.observed.errors.record(error.text());
         if let Some(command) = command {
             self.observed.commands.record_rejected(command.id as usize);

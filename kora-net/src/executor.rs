@@ -17,6 +17,7 @@ use crate::dispatch::{Asker, Started};
 use crate::limits::*;
 use crate::mail::{AnswerHead, Batch, BatchReader, LateReply, Mail, Peer, ReplyTo};
 use crate::memory::Relief;
+use crate::multi::Queue;
 use crate::options::Settings;
 use crate::process::{now_ms, Phase, Process};
 use crate::resp::encode::{Output, RespSink};
@@ -25,6 +26,7 @@ use crate::ring::{Completion, Received, Sleep, SocketRing};
 use crate::transaction::footprint;
 use crate::transaction::locks::{Asked, Locks, Wants};
 use crate::transaction::{Kept, Waiter};
+use crate::watch::Watched;
 use crate::words::Words;
 use bytes::Bytes;
 use kora_engine::command::{registry, Command, Registry};
@@ -187,6 +189,10 @@ pub struct Executor {
     pub(crate) locks: Locks<Waiter<Executor>>,
     /// Who waits for keys of the shard to change, and which of its own connections wait so.
     pub(crate) blocking: Blocking,
+    /// Which of its keys clients watch.
+    pub(crate) watched: Watched,
+    /// Queues of past transactions, kept for their memory.
+    pub(crate) spare_queues: Vec<Box<Queue>>,
     /// What all executors share.
     pub process: Arc<Process>,
     /// What it does about too much memory.
@@ -283,6 +289,8 @@ impl Executor {
             },
             locks: Locks::default(),
             blocking: Blocking::default(),
+            watched: Watched::default(),
+            spare_queues: Vec::new(),
             relief: Relief::default(),
             hub: Hub::default(),
             now,
@@ -1468,6 +1476,7 @@ impl Executor {
             shutdown(&connection.socket);
         }
         if connection.dead && connection.operations == 0 && !connection.dirty {
+            self.leave_multi(index);
             self.seats[index as usize].connection = None;
             self.free_seats.push(index);
             self.process.clients.fetch_sub(1, Ordering::Relaxed);

@@ -14,6 +14,8 @@
 //! | [`transaction`] | what is atomic over several shards: locks, and who waits for whom |
 //! | `several` | commands over several shards |
 //! | `blocking` | commands that wait for their keys: lines, claims, time-outs |
+//! | [`multi`] | MULTI and EXEC: the queue of a connection, and its execution as one |
+//! | [`watch`] | WATCH: whether keys have changed |
 //! | `commands` | connection, server and cluster commands |
 
 mod blocking;
@@ -27,6 +29,7 @@ pub mod listener;
 pub mod mail;
 mod memory;
 mod merge;
+pub mod multi;
 pub mod options;
 pub mod process;
 pub mod resp;
@@ -35,6 +38,7 @@ pub mod server;
 mod several;
 mod site;
 pub mod transaction;
+pub mod watch;
 pub mod words;
 
 #[cfg(test)]

@@ -124,6 +124,8 @@ pub struct Settings {
     pub tcp_keepalive: u32,
     /// Bytes of input that a connection may have waiting.
     pub query_buffer_limit: u64,
+    /// Bytes that the queued commands of a MULTI may take.
+    pub multi_queue_limit: u64,
     /// Bounds on unread replies.
     pub output_limit: OutputLimit,
     /// Longest argument and longest string value, bytes.

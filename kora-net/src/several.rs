@@ -9,8 +9,9 @@ use crate::transaction::{self, Part, Site};
 use crate::words::Words;
 use kora_engine::args::{integer, is, parse_i64};
 use kora_engine::check_read_group;
-use kora_engine::command::{registry, Command, Coordinated, KeyFlags, Merge};
+use kora_engine::command::{registry, Command, Coordinated, KeyFlags, Merge, Run, Spread};
 use kora_engine::error::Error;
+use kora_engine::exec::Continuation;
 use kora_engine::keys_of::keys_of;
 use kora_engine::keyspace::{NewExpiry, View};
 use kora_engine::reply::{Protocol, Reply};
@@ -43,44 +44,89 @@ pub fn task<E: Site>(home: &mut impl Home<E>, kind: Coordinated, asked: Asked<'_
     })
 }
 
-/// The coordinator of a command that each shard executes with its own keys, and whose replies merge.
-///
-/// # Errors
-/// The arguments do not go up in keys and what belongs to them.
-pub fn split<E: Site>(home: &mut impl Home<E>, merge: Merge, asked: Asked<'_>) -> Result<Task, Error> {
-    let Asked { command, argv, .. } = asked;
+/// Runs a command over several shards, or over all, of which everything that it wants is held already.
+pub(crate) async fn run_held<E: Site>(hub: &Hub<E>, home: u16, shards: u16, asked: Asked<'_>) -> Output {
+    let Asked { command, argv, view, protocol } = asked;
+    let hub = hub.clone();
+    let work = Work { hub, home, shards, command, view, protocol, argv: Vec::new() }.with_arguments(argv);
+    let mut out = Output::default();
+    let result = match command.spec.run {
+        Run::Keys(_, Spread::Split(merge)) => match shares(command, argv, shards, |_, _| {}) {
+            Ok((parts, order)) => {
+                out = work.on_all(parts.into_iter(), merge, &order).await;
+                Ok(())
+            }
+            Err(error) => Err(error),
+        },
+        Run::Keys(_, Spread::Coordinate(kind)) => work.run_held(kind, &mut out).await,
+        Run::Everywhere(_, merge) => {
+            out = work.on_all((0..shards).map(|shard| (shard, work.words())), merge, &[]).await;
+            Ok(())
+        }
+        _ => unreachable!("{} is no command of several shards", command.full_name),
+    };
+    if let Err(error) = result {
+        out.clear();
+        RespSink::new(&mut out, protocol).error(error.text());
+    }
+    out
+}
+
+/// What each shard gets of a command that is split, and of each key in its order the number of its share, which `wanted` is told with
+/// the key.
+type Shares = (SmallVec<[(u16, Words); 4]>, Vec<u16>);
+
+fn shares(
+    command: &'static Command,
+    argv: &[&[u8]],
+    of_shards: u16,
+    mut wanted: impl FnMut(usize, &[u8]),
+) -> Result<Shares, Error> {
     let spec = command.spec.keys[0];
     let (first, step) = spec.fixed_range().expect("only ranges of keys are split");
     if !(argv.len() - first).is_multiple_of(step) {
         // Before anything is written anywhere.
         return Err(Error::wrong_arity(&command.full_name));
     }
+    let mut order: Vec<u16> = Vec::with_capacity(argv.len() / step);
+    let mut shares: SmallVec<[(u16, Words); 4]> = SmallVec::new();
+    for at in spec.positions(argv) {
+        let shard = Slot::of(argv[at]).shard(of_shards);
+        let share = shares.iter().position(|(of, _)| *of == shard).unwrap_or_else(|| {
+            shares.push((shard, Words::of(argv[..first].iter().copied())));
+            shares.len() - 1
+        });
+        argv[at..(at + step).min(argv.len())].iter().for_each(|word| shares[share].1.push(word));
+        wanted(share, argv[at]);
+        order.push(share as u16);
+    }
+    Ok((shares, order))
+}
+
+/// The coordinator of a command that each shard executes with its own keys, and whose replies merge.
+///
+/// # Errors
+/// The arguments do not go up in keys and what belongs to them.
+pub fn split<E: Site>(home: &mut impl Home<E>, merge: Merge, asked: Asked<'_>) -> Result<Task, Error> {
+    let Asked { command, argv, .. } = asked;
     let work = Work::new(home, &asked);
     let keys = &home.shard().keys;
-    let mode = footprint::mode_of(command, spec.flags);
-    // The shard of each key, as the number of its part.
-    let mut order: Vec<u16> = Vec::with_capacity(argv.len() / step);
-    /// What one shard gets, and what is wanted of it.
-    type Share = (u16, Words, SmallVec<[(u64, Mode); 8]>);
-    let mut shards: SmallVec<[Share; 4]> = SmallVec::new();
-    for at in spec.positions(argv) {
-        let shard = work.owner(argv[at]);
-        let part = shards.iter().position(|(of, ..)| *of == shard).unwrap_or_else(|| {
-            shards.push((shard, Words::of(argv[..first].iter().copied()), SmallVec::new()));
-            shards.len() - 1
-        });
-        let (_, words, wants) = &mut shards[part];
-        argv[at..(at + step).min(argv.len())].iter().for_each(|word| words.push(word));
-        wants.push((footprint::fingerprint(keys, argv[at]), mode));
-        order.push(part as u16);
-    }
+    let mode = footprint::mode_of(command, command.spec.keys[0].flags);
+    let mut wants: SmallVec<[SmallVec<[(u64, Mode); 8]>; 4]> = SmallVec::new();
+    let (shards, order) = shares(command, argv, work.shards, |share, key| {
+        if share == wants.len() {
+            wants.push(SmallVec::new());
+        }
+        wants[share].push((footprint::fingerprint(keys, key), mode));
+    })?;
     let own = work.home;
     Ok(Box::pin(async move {
         let (view, protocol) = (work.view, work.protocol);
         let run = move |words: Words| move |site: &mut E| run_part(site, command, &words, view, protocol);
         let mut parts: SmallVec<[(Part, Words); 4]> = shards
             .into_iter()
-            .map(|(shard, words, wants)| (Part { shard, wants: Wants::keys(wants) }, words))
+            .zip(wants)
+            .map(|((shard, words), wants)| (Part { shard, wants: Wants::keys(wants) }, words))
             .collect();
         let mut replies: SmallVec<[Output; 4]> = SmallVec::new();
         if let [(a, _), (b, _)] = &parts[..] {
@@ -201,6 +247,26 @@ impl<E: Site> Work<E> {
     /// With its arguments, which commands that are split do not need as a whole.
     pub(crate) fn with_arguments(self, argv: &[&[u8]]) -> Work<E> {
         Work { argv: argv.iter().map(|arg| arg.to_vec()).collect(), ..self }
+    }
+
+    /// Runs its share on each of these shards, which are held.
+    async fn on_all(
+        &self,
+        shares: impl Iterator<Item = (u16, Words)>,
+        merge: Merge,
+        order: &[u16],
+    ) -> Output {
+        let (command, view, protocol) = (self.command, self.view, self.protocol);
+        let running: SmallVec<[_; 4]> = shares
+            .map(|(shard, words)| {
+                self.hub.call(shard, move |site: &mut E| run_part(site, command, &words, view, protocol))
+            })
+            .collect();
+        let mut replies = Vec::with_capacity(running.len());
+        for reply in running {
+            replies.push(reply.await);
+        }
+        merge::merge(merge, &mut replies, order)
     }
 
     /// The rounds of a command whose keys are held.
@@ -658,11 +724,19 @@ pub(crate) fn apply_whole(
     argv: &[&[u8]],
     out: &mut Output,
 ) {
-    if let Applied::Later(mut work) =
-        shard.apply(view, command, argv, None, &mut RespSink::new(out, protocol))
-    {
-        while !work.resume(shard, view.now, WHOLE, &mut RespSink::new(out, protocol)) {}
+    if let Applied::Later(work) = shard.apply(view, command, argv, None, &mut RespSink::new(out, protocol)) {
+        run_to_end(work, shard, view.now, &mut RespSink::new(out, protocol));
     }
+}
+
+/// Goes on with sliced work until it is done.
+pub(crate) fn run_to_end(
+    mut work: Box<dyn Continuation>,
+    shard: &mut Shard,
+    now: u64,
+    reply: &mut dyn Reply,
+) {
+    while !work.resume(shard, now, WHOLE, reply) {}
 }
 
 /// The content of an encoded bulk string.

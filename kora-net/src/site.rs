@@ -8,6 +8,7 @@ use crate::resp::encode::{Output, RespSink};
 use crate::several::Home;
 use crate::transaction::locks::{Lease, Locks};
 use crate::transaction::{Kept, Site, Waiter};
+use crate::watch::Watched;
 use kora_engine::command::Command;
 use kora_engine::keyspace::View;
 use kora_engine::shard::{Applied, Shard};
@@ -39,6 +40,10 @@ impl Site for Executor {
 
     fn locks(&mut self) -> &mut Locks<Waiter<Executor>> {
         &mut self.locks
+    }
+
+    fn watched(&mut self) -> &mut Watched {
+        &mut self.watched
     }
 
     fn answer(&mut self, to: Answer, value: Value) {
@@ -83,6 +88,18 @@ impl Site for Executor {
     fn settle(&mut self, lease: Option<&Lease>) {
         if self.blocking.is_active() {
             self.serve_blocked(lease);
+        }
+    }
+
+    fn ran(&mut self, home: u16, to: ReplyTo, command: &'static Command, applied: &Applied, argv: &[&[u8]]) {
+        let asker = match home == self.id {
+            true => self.asked_by(to).map(Asker::Connection),
+            false => Some(Asker::Peer(home, to)),
+        };
+        match asker {
+            Some(asker) => self.account(command, applied, asker, argv),
+            // Its client has gone.
+            None => self.last_tick = self.clock.raw(),
         }
     }
 }

@@ -204,6 +204,14 @@ pub(crate) static KEYS: &[Key] = &[
         help: "Bytes of unfinished request that a client may send before it is disconnected",
     },
     Key {
+        name: "multi_queue_limit",
+        group: CLIENTS,
+        kind: Kind::Bytes { min: 64 << 10, max: i64::MAX as u64 },
+        default: Default::Text("128mb"),
+        redis: None,
+        help: "Bytes that the commands queued by a MULTI may take; with one more the transaction is refused",
+    },
+    Key {
         name: "output_buffer_limit_normal",
         group: CLIENTS,
         kind: Kind::OutputLimit,

@@ -83,6 +83,8 @@ pub struct Config {
     pub timeout: u32,
     /// Bytes of unfinished request that a client may send.
     pub query_buffer_limit: u64,
+    /// Bytes that the queued commands of a MULTI may take.
+    pub multi_queue_limit: u64,
     /// Bounds on the replies that a client does not read.
     pub output_buffer_limit_normal: OutputBufferLimit,
     /// Bytes of the longest argument and the longest string value.

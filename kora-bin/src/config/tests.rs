@@ -81,6 +81,14 @@ const KEYS_TABLE: &[(&str, &str, &str, &str, &str, &str)] = &[
         "a size of 1mb to 9223372036854775807, such as \"512mb\"",
     ),
     (
+        "multi_queue_limit",
+        "2mb",
+        "\"2mb\"",
+        "1kb",
+        "1024",
+        "a size of 64kb to 9223372036854775807, such as \"512mb\"",
+    ),
+    (
         "output_buffer_limit_normal",
         "1gb 256mb 60",
         "\"1gb 256mb 60\"",

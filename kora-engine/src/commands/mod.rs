@@ -22,6 +22,7 @@ mod set;
 mod sort;
 pub(crate) mod stream;
 mod string;
+mod transactions;
 mod watched;
 mod zset;
 
@@ -44,4 +45,5 @@ pub(crate) const FAMILIES: &[&[CommandSpec]] = &[
     cluster::ROWS,
     zset::ROWS,
     geo::ROWS,
+    transactions::ROWS,
 ];

@@ -276,6 +276,8 @@ fn line_of(executor: &Executor, connection: &Connection) -> ClientLine {
     let outputs = [&connection.out, &connection.tail];
     let sending = connection.sending.as_ref().map(|sending| &sending.output);
     let outputs = || outputs.into_iter().chain(sending);
+    let queue = connection.queue.as_ref().map(|queue| (queue.len(), queue.heap_bytes())).or(info.executing);
+    let watching = connection.watching.as_ref();
     ClientLine {
         id: info.id,
         addr: info.addr.clone(),
@@ -304,6 +306,10 @@ fn line_of(executor: &Executor, connection: &Connection) -> ClientLine {
         net_in: info.net_in,
         net_out: info.net_out,
         commands: info.commands,
+        queued: queue.map(|(count, _)| count),
+        queue_memory: queue.map_or(0, |(_, bytes)| bytes),
+        watched: watching.map_or(0, |watching| watching.len()),
+        watched_changed: watching.is_some_and(|watching| watching.is_changed()),
         base_memory: connection_memory(connection),
     }
 }
@@ -311,8 +317,14 @@ fn line_of(executor: &Executor, connection: &Connection) -> ClientLine {
 /// Memory of a connection without its buffers.
 fn connection_memory(connection: &Connection) -> usize {
     let info = &connection.info;
+    let watching = connection.watching.as_ref().map_or(0, |watching| watching.heap_bytes());
     let texts = [&info.name, &info.lib_name, &info.lib_ver].map(Vec::capacity).iter().sum::<usize>();
-    size_of_val(connection) + size_of_val(&**info) + texts + info.addr.capacity() + info.laddr.capacity()
+    size_of_val(connection)
+        + size_of_val(&**info)
+        + texts
+        + info.addr.capacity()
+        + info.laddr.capacity()
+        + watching
 }
 
 /// Memory of a connection, buffers included.
@@ -320,6 +332,7 @@ pub(super) fn memory(connection: &Connection) -> usize {
     let input = connection.partial.as_ref().map_or(0, |partial| partial.capacity());
     let sending = connection.sending.as_ref().map_or(0, |sending| sending.output.buf.capacity());
     connection_memory(connection)
+        + connection.queue.as_ref().map_or(0, |queue| queue.heap_bytes())
         + input
         + connection.out.buf.capacity()
         + connection.tail.buf.capacity()

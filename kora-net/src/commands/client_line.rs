@@ -59,6 +59,14 @@ pub(crate) struct ClientLine {
     pub net_out: u64,
     /// Commands executed.
     pub commands: u64,
+    /// Commands that EXEC executes, when there was a MULTI.
+    pub queued: Option<usize>,
+    /// Bytes that they take.
+    pub queue_memory: usize,
+    /// Keys watched.
+    pub watched: usize,
+    /// One of them has changed.
+    pub watched_changed: bool,
     /// Memory of the connection itself, without its buffers.
     pub base_memory: usize,
 }
@@ -66,14 +74,16 @@ pub(crate) struct ClientLine {
 impl ClientLine {
     /// All memory that it takes.
     pub(crate) fn memory(&self) -> usize {
-        self.base_memory + self.query_len + self.query_free + self.output_capacity
+        self.base_memory + self.query_len + self.query_free + self.output_capacity + self.queue_memory
     }
 
     /// Appends its line.
     pub(crate) fn write(&self, out: &mut String) {
         let mut flags = String::new();
         for (set, flag) in [
+            (self.queued.is_some(), 'x'),
             (self.blocked, 'b'),
+            (self.watched_changed, 'd'),
             (self.closing, 'c'),
             (self.unix, 'U'),
             (self.no_evict, 'e'),
@@ -89,8 +99,8 @@ impl ClientLine {
         // What this server does not have keeps its place: clients look fields up by name, some count them.
         writeln!(
             out,
-            "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={flags} db={} sub=0 psub=0 ssub=0 multi=-1 watch=0 \
-             qbuf={} qbuf-free={} argv-mem=0 multi-mem=0 rbs={} rbp={} obl={} oll={} omem={} tot-mem={} events={} cmd={} \
+            "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={flags} db={} sub=0 psub=0 ssub=0 multi={} watch={} \
+             qbuf={} qbuf-free={} argv-mem=0 multi-mem={} rbs={} rbp={} obl={} oll={} omem={} tot-mem={} events={} cmd={} \
              user=default redir=-1 resp={} lib-name={} lib-ver={} io-thread={} tot-net-in={} tot-net-out={} tot-cmds={}",
             self.id,
             self.addr,
@@ -100,8 +110,11 @@ impl ClientLine {
             self.age,
             self.idle,
             self.db,
+            self.queued.map_or(-1, |count| count as i64),
+            self.watched,
             self.query_len,
             self.query_free,
+            self.queue_memory,
             self.output_capacity,
             self.output_capacity,
             self.output_len,
@@ -165,6 +178,10 @@ mod tests {
             net_in: 100,
             net_out: 200,
             commands: 4,
+            queued: None,
+            queue_memory: 0,
+            watched: 0,
+            watched_changed: false,
             base_memory: 600,
         }
     }

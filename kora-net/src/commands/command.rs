@@ -52,6 +52,7 @@ fn categories(spec: &CommandSpec) -> Vec<&'static str> {
         (flag(Flags::BLOCKING), "blocking"),
         (row(Categories::DANGEROUS) || flag(Flags::ADMIN), "dangerous"),
         (row(Categories::CONNECTION), "connection"),
+        (row(Categories::TRANSACTION), "transaction"),
     ]
     .into_iter()
     .filter_map(|(there, name)| there.then_some(name))

@@ -263,6 +263,16 @@ const PARAMETERS: &[Parameter] = &[
             set: |settings, keys| settings.eviction.samples = keys as u8,
         },
     },
+    Parameter {
+        name: "multi-queue-limit",
+        key: "multi_queue_limit",
+        get: |_, settings| settings.multi_queue_limit.to_string(),
+        set: Setter::Memory {
+            min: 64 << 10,
+            max: i64::MAX as u64,
+            set: |settings, bytes| settings.multi_queue_limit = bytes,
+        },
+    },
     fixed("port", |options, _| options.port.to_string()),
     Parameter {
         name: "protected-mode",
@@ -735,6 +745,7 @@ pub(super) mod tests {
                 timeout: 0,
                 tcp_keepalive: 300,
                 query_buffer_limit: 1 << 30,
+                multi_queue_limit: 128 << 20,
                 output_limit: OutputLimit { hard: 1 << 30, soft: 0, soft_seconds: 0 },
                 proto_max_bulk_len: 512 << 20,
                 hz: 10,

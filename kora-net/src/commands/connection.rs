@@ -173,6 +173,7 @@ pub(super) fn quit(executor: &mut Executor, index: u32, reply: &mut dyn Reply) -
 }
 
 pub(super) fn reset(executor: &mut Executor, index: u32, reply: &mut dyn Reply) -> Result<Served, Error> {
+    executor.leave_multi(index);
     let needs_password = executor.settings.password.is_some();
     let connection = executor.connection(index);
     connection.protocol = Protocol::Resp2;

@@ -128,6 +128,8 @@ pub(super) struct Facts {
     timers: usize,
     blocking_keys: usize,
     blocking_keys_on_nokey: usize,
+    watching_clients: usize,
+    watched_keys: usize,
 }
 
 impl Facts {
@@ -166,6 +168,8 @@ impl Facts {
         self.timers += other.timers;
         self.blocking_keys += other.blocking_keys;
         self.blocking_keys_on_nokey += other.blocking_keys_on_nokey;
+        self.watching_clients += other.watching_clients;
+        self.watched_keys += other.watched_keys;
     }
 }
 
@@ -217,6 +221,11 @@ fn gather(executor: &mut Executor, with_commands: bool) -> Facts {
         timers: executor.blocking.timers(),
         blocking_keys: blocking.keys,
         blocking_keys_on_nokey: blocking.keys_on_deletion,
+        watching_clients: executor
+            .connections()
+            .filter(|(_, c)| c.watching.as_ref().is_some_and(|watching| watching.len() > 0))
+            .count(),
+        watched_keys: executor.watched.len(),
     }
 }
 
@@ -348,9 +357,9 @@ fn clients(text: &mut String, facts: &Facts, max_clients: u32) {
             ("blocked_clients", &facts.blocked_clients),
             ("tracking_clients", &0),
             ("pubsub_clients", &0),
-            ("watching_clients", &0),
+            ("watching_clients", &facts.watching_clients),
             ("clients_in_timeout_table", &facts.timers),
-            ("total_watched_keys", &0),
+            ("total_watched_keys", &facts.watched_keys),
             ("total_blocking_keys", &facts.blocking_keys),
             ("total_blocking_keys_on_nokey", &facts.blocking_keys_on_nokey),
         ],

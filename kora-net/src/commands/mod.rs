@@ -24,6 +24,7 @@ mod slowlog;
 #[cfg(test)]
 mod testing;
 mod wait;
+pub(crate) mod transaction;
 
 /// How a command of the network layer ended.
 pub(crate) enum Served {
@@ -123,6 +124,11 @@ pub(crate) fn run(
         | ServerCommand::Asking => cluster::run(executor, index, server, argv, reply),
         ServerCommand::Wait => wait::wait(executor, index, command, argv, reply),
         ServerCommand::WaitAof => wait::waitaof(executor, index, command, argv, reply),
+        ServerCommand::Multi => executor.multi(index, reply),
+        ServerCommand::Exec => unreachable!("EXEC writes its own reply"),
+        ServerCommand::Discard => executor.discard(index, reply),
+        ServerCommand::Watch => executor.watch(index, command, argv, reply),
+        ServerCommand::Unwatch => executor.unwatch(index, reply),
         ServerCommand::Help => {
             help::write(command, reply);
             Ok(Served::Replied)

@@ -80,6 +80,7 @@ impl TestServer {
                 timeout: 0,
                 tcp_keepalive: 300,
                 query_buffer_limit: 1 << 30,
+                multi_queue_limit: 128 << 20,
                 output_limit: OutputLimit::default(),
                 proto_max_bulk_len: 512 << 20,
                 hz: 10,

@@ -19,11 +19,13 @@ pub mod footprint;
 pub mod locks;
 
 use crate::coordinate::{Answer, CallResult, Hub, Value};
+use crate::mail::ReplyTo;
+use crate::watch::Watched;
 use crate::words::Words;
 use kora_engine::command::Command;
 use kora_engine::keyspace::View;
 use kora_engine::reply::Protocol;
-use kora_engine::shard::Shard;
+use kora_engine::shard::{Applied, Shard};
 use locks::{Asked, Lease, Locks, Wants};
 use smallvec::SmallVec;
 use std::collections::VecDeque;
@@ -64,6 +66,8 @@ pub trait Site: Sized + 'static {
     fn shard(&mut self) -> &mut Shard;
     /// Who may change it.
     fn locks(&mut self) -> &mut Locks<Waiter<Self>>;
+    /// Which of its keys are watched.
+    fn watched(&mut self) -> &mut Watched;
     /// Gives the result of a call that could not be given at once.
     fn answer(&mut self, to: Answer, value: Value);
     /// Frees memory for a command that is about to run, if it must.
@@ -73,6 +77,10 @@ pub trait Site: Sized + 'static {
     /// There was work on the shard, under a lease that is about to be given back, or on keys that are free: whoever waits for them to change
     /// comes before everybody else.
     fn settle(&mut self, lease: Option<&Lease>);
+    /// A command has run as part of a transaction, whose reply goes to `to` on the site `home`: for statistics.
+    fn ran(&mut self, home: u16, to: ReplyTo, command: &'static Command, applied: &Applied, argv: &[&[u8]]) {
+        let _ = (home, to, command, applied, argv);
+    }
 }
 
 /// The answer of the last shard of a transaction: its result, or, when it has refused, the work that was not done.
@@ -201,6 +209,26 @@ fn finish<E: Site, T: Send + 'static>(
         release(site, lease);
         result
     })
+}
+
+/// Does a piece of work on one shard as soon as what it wants there is free. It holds nothing before and nothing after.
+pub fn on_one<E: Site, T: Send + 'static>(
+    hub: &Hub<E>,
+    shard: u16,
+    wants: impl FnOnce(&mut E) -> Wants + Send + 'static,
+    work: impl FnOnce(&mut E) -> T + Send + 'static,
+) -> impl std::future::Future<Output = T> {
+    let work: Work<E> = Box::new(move |site| Box::new(work(site)));
+    let asked = hub.call_later(shard, move |site: &mut E, answer| {
+        let wants = if site.locks().is_empty() { Wants::default() } else { wants(site) };
+        last(site, answer, wants, true, work)
+    });
+    async move {
+        match asked.await {
+            LastAnswer::Done(value) => result(value),
+            LastAnswer::Refused(_) => unreachable!("who is patient is not refused"),
+        }
+    }
 }
 
 /// Does one piece of work on each of two shards, with both held: the coordinator's own and another. The other one's lease never leaves its shard, which saves a round.

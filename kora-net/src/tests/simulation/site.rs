@@ -6,6 +6,7 @@ use crate::several::{self, Asked, Home};
 use crate::transaction::footprint;
 use crate::transaction::locks::{Asked as Granted, Lease, Locks};
 use crate::transaction::{Kept, Site, Waiter};
+use crate::watch::Watched;
 use crate::words::Words;
 use kora_engine::command::{registry, Command, Run, Spread};
 use kora_engine::keyspace::View;
@@ -53,6 +54,7 @@ pub struct SimulatedSite {
     count: u16,
     shard: Shard,
     locks: Locks<Waiter<SimulatedSite>>,
+    watched: Watched,
     hub: Hub<SimulatedSite>,
     tasks: Vec<Option<(Task, u32)>>,
     ready: VecDeque<usize>,
@@ -70,6 +72,7 @@ impl SimulatedSite {
             count,
             shard: Shard::new(ShardId { index: id, count }, EngineConfig::default(), 7),
             locks: Locks::default(),
+            watched: Watched::default(),
             hub: Hub::default(),
             tasks: Vec::new(),
             ready: VecDeque::new(),
@@ -87,6 +90,7 @@ impl SimulatedSite {
     /// Whether nothing is held, awaited or under way.
     pub fn is_idle(&self) -> bool {
         self.locks.is_empty()
+            && self.watched.is_empty()
             && self.tasks.iter().all(Option::is_none)
             && self.calls.iter().all(Option::is_none)
             && self.outgoing.is_empty()
@@ -263,6 +267,9 @@ impl Site for SimulatedSite {
     }
     fn locks(&mut self) -> &mut Locks<Waiter<SimulatedSite>> {
         &mut self.locks
+    }
+    fn watched(&mut self) -> &mut Watched {
+        &mut self.watched
     }
     fn answer(&mut self, to: Answer, value: Value) {
         if to.home == self.id {
