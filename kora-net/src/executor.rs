@@ -192,6 +192,7 @@ pub struct Executor {
     /// Which of its keys clients watch.
     pub(crate) watched: Watched,
     /// Queues of past transactions, kept for their memory.
+    #[expect(clippy::vec_box, reason = "they move to connections and back as they are")]
     pub(crate) spare_queues: Vec<Box<Queue>>,
     /// What all executors share.
     pub process: Arc<Process>,

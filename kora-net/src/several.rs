@@ -112,7 +112,9 @@ pub fn split<E: Site>(home: &mut impl Home<E>, merge: Merge, asked: Asked<'_>) -
     let work = Work::new(home, &asked);
     let keys = &home.shard().keys;
     let mode = footprint::mode_of(command, command.spec.keys[0].flags);
-    let mut wants: SmallVec<[SmallVec<[(u64, Mode); 8]>; 4]> = SmallVec::new();
+    /// What is wanted of one shard.
+    type ShardWants = SmallVec<[(u64, Mode); 8]>;
+    let mut wants: SmallVec<[ShardWants; 4]> = SmallVec::new();
     let (shards, order) = shares(command, argv, work.shards, |share, key| {
         if share == wants.len() {
             wants.push(SmallVec::new());

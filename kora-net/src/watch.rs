@@ -77,7 +77,7 @@ impl Watching {
     }
 
     /// How many keys are watched; none any more once one has changed.
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         if self.is_changed() {
             0
         } else {
@@ -130,14 +130,16 @@ struct Watcher {
 /// By client: one that ends has its entry at once, however many watch the key.
 type Watchers = HashMap<u64, Watcher>;
 
+type Keys = HashMap<Box<[u8]>, Watchers>;
+
 /// The watched keys of a shard, by database.
 #[derive(Default)]
 struct Table {
-    dbs: Vec<(u16, HashMap<Box<[u8]>, Watchers>)>,
+    dbs: Vec<(u16, Keys)>,
 }
 
 impl Table {
-    fn db(&mut self, db: u16) -> Option<&mut HashMap<Box<[u8]>, Watchers>> {
+    fn db(&mut self, db: u16) -> Option<&mut Keys> {
         self.dbs.iter_mut().find(|(number, _)| *number == db).map(|(_, keys)| keys)
     }
 
@@ -218,7 +220,7 @@ pub struct Watched {
 
 impl Watched {
     /// How many keys are watched by somebody for whom none has changed yet. Looks at all of them.
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         let Some(table) = &self.table else { return 0 };
         let awaited = |watchers: &Watchers| watchers.values().any(|w| w.verdict.state() != CHANGED);
         table

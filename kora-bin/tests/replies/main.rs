@@ -84,6 +84,7 @@ families! {
     sort
     strings
     strings_of_other_types
+    transactions
     zset
     zset_combinations
     zset_ranges

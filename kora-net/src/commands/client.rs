@@ -308,7 +308,7 @@ fn line_of(executor: &Executor, connection: &Connection) -> ClientLine {
         commands: info.commands,
         queued: queue.map(|(count, _)| count),
         queue_memory: queue.map_or(0, |(_, bytes)| bytes),
-        watched: watching.map_or(0, |watching| watching.len()),
+        watched: watching.map_or(0, |watching| watching.count()),
         watched_changed: watching.is_some_and(|watching| watching.is_changed()),
         base_memory: connection_memory(connection),
     }

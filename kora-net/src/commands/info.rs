@@ -223,9 +223,9 @@ fn gather(executor: &mut Executor, with_commands: bool) -> Facts {
         blocking_keys_on_nokey: blocking.keys_on_deletion,
         watching_clients: executor
             .connections()
-            .filter(|(_, c)| c.watching.as_ref().is_some_and(|watching| watching.len() > 0))
+            .filter(|(_, c)| c.watching.as_ref().is_some_and(|watching| watching.count() > 0))
             .count(),
-        watched_keys: executor.watched.len(),
+        watched_keys: executor.watched.count(),
     }
 }
 
