@@ -23,8 +23,8 @@ mod memory;
 mod slowlog;
 #[cfg(test)]
 mod testing;
-mod wait;
 pub(crate) mod transaction;
+mod wait;
 
 /// How a command of the network layer ended.
 pub(crate) enum Served {

@@ -9,7 +9,6 @@ use crate::mail::ReplyTo;
 use crate::memory::OUT_OF_MEMORY;
 use crate::multi::{self, Entry, Extent, Place, Queue, Transaction};
 use crate::resp::encode::{Output, RespSink};
-use crate::transaction::Site;
 use crate::watch::{self, Watching};
 use kora_engine::args::parse_i64;
 use kora_engine::command::{Command, Flags, Run, ServerCommand};
@@ -87,6 +86,8 @@ fn answers_at_once(server: ServerCommand) -> bool {
             | Readwrite
             | Asking
             | Unwatch
+            | Wait
+            | WaitAof
             | Help
     )
 }
@@ -354,7 +355,7 @@ impl Executor {
         self.forget(watching);
         if intact {
             self.exec_in_place(index, &queue);
-            self.settle(None);
+            self.after_work();
         } else {
             self.answer(index, |reply| reply.null_array());
         }
@@ -425,6 +426,7 @@ impl Executor {
         };
         let applied = match outcome {
             Ok(Served::Replied | Served::Silent) => Applied::Replied,
+            Ok(Served::Blocked) => unreachable!("{} does not block inside EXEC", command.full_name),
             Ok(Served::Task(task)) => {
                 self.hub.leave(task);
                 return None;

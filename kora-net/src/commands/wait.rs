@@ -19,12 +19,17 @@ pub(super) fn wait(
 ) -> Result<Served, Error> {
     let replicas = integer(argv[1])?;
     let deadline = milliseconds(argv[2], executor.now)?;
-    if replicas <= 0 {
+    if replicas <= 0 || is_in_exec(executor, index) {
         Over::NoReplica.write(reply);
         return Ok(Served::Replied);
     }
     executor.block_for_time(index, command, deadline, Over::NoReplica);
     Ok(Served::Blocked)
+}
+
+/// Inside EXEC nothing blocks.
+fn is_in_exec(executor: &Executor, index: u32) -> bool {
+    executor.connection_ref(index).info.executing.is_some()
 }
 
 /// WAITAOF numlocal numreplicas timeout
@@ -48,7 +53,7 @@ pub(super) fn waitaof(
     if local > 0 {
         return Err(NO_FILE);
     }
-    if replicas == 0 {
+    if replicas == 0 || is_in_exec(executor, index) {
         Over::NoFile.write(reply);
         return Ok(Served::Replied);
     }
