@@ -263,6 +263,12 @@ fn redis_py_works_with_every_type() {
     assert_eq!(python("data_types.py", &[&server.port.to_string()]).ok(), "ok\n");
 }
 
+#[test]
+fn redis_py_runs_transactions() {
+    let server = start();
+    assert_eq!(python("transactions.py", &[&server.port.to_string()]).ok(), "ok\n");
+}
+
 // ---- ioredis ----
 
 #[test]
