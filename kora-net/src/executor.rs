@@ -381,9 +381,9 @@ impl Executor {
         self.run_tasks();
         self.run_slices();
         self.tick();
-        // Those of keys that have expired.
-        self.after_work();
         self.background_due |= self.keep_within_limit();
+        // Of keys that have expired or were evicted.
+        self.after_work();
         self.flush();
         self.send_mail();
         if !self.ready.is_empty()

@@ -107,7 +107,7 @@ impl Executor {
         loop {
             let may = |key: &[u8]| self.may_have(key, lease);
             let Some(key) = lines.borrow_mut().begin_serving(may) else { break };
-            self.serve_key(&lines, &key);
+            self.serve_key(&lines, &key, lease);
             lines.borrow_mut().end_serving();
         }
         self.drop_lines_if_empty();
@@ -124,7 +124,7 @@ impl Executor {
     }
 
     /// Serves those who wait for a key, in their order, for as long as there is something for one of them.
-    fn serve_key(&mut self, lines: &RefCell<Lines>, of: &DbKey) {
+    fn serve_key(&mut self, lines: &RefCell<Lines>, of: &DbKey, lease: Option<&Lease>) {
         let (db, key) = of;
         let mut behind = 0;
         loop {
@@ -138,9 +138,9 @@ impl Executor {
             if !blocking::has_answer(keys, view, blocked.command, &blocked.words.argv(), key) {
                 continue;
             }
-            if !blocked.whole && blocking::moves(blocked.command) {
+            if blocking::moves(blocked.command) && !self.may_write_here(&blocked, lease) {
                 lines.borrow_mut().go_away(of);
-                return self.send_elsewhere(blocked, key);
+                return self.send_elsewhere(blocked, key, lease);
             }
             // Before it is run: what it takes, it must get.
             lines.borrow_mut().forget(blocked.age);
@@ -148,6 +148,11 @@ impl Executor {
                 self.serve_one(&blocked, view, key);
             }
         }
+    }
+
+    /// Whether the destination of a command that moves an element is on this shard, and nobody else holds it.
+    fn may_write_here(&self, blocked: &BlockedCommand, lease: Option<&Lease>) -> bool {
+        blocked.whole && self.may_have(blocked.words.argv()[2], lease)
     }
 
     fn serve_one(&mut self, blocked: &BlockedCommand, view: View, key: &[u8]) {
@@ -206,21 +211,30 @@ impl Executor {
         peer.outbox.late.push(LateReply { to, reply });
     }
 
-    /// Asks the connection's executor to run a command that concerns another shard as well. Its key is held for that from now on, if it is free.
-    fn send_elsewhere(&mut self, blocked: Arc<BlockedCommand>, key: &[u8]) {
-        let wants = Wants::keys([(footprint::fingerprint(&self.shard.keys, key), Mode::Exclusive)]);
-        // Who would have to wait is refused, and nobody is told.
-        let nobody = Waiter::Transaction(Answer { home: blocked.home, call: u32::MAX });
-        let lease = match self.locks.ask(wants, false, nobody) {
-            Asked::Granted(lease) => Some(lease),
-            Asked::Refused(_) => None,
-            Asked::Waiting => unreachable!("it is not patient"),
-        };
+    /// Asks the connection's executor to run a command that concerns another shard as well, or a key that somebody holds. Its own key is held for that from now
+    /// on, if it is free, or taken over from a lease that is about to be given back.
+    fn send_elsewhere(&mut self, blocked: Arc<BlockedCommand>, key: &[u8], lease: Option<&Lease>) {
+        // Of two keys on this shard the other one is held by somebody: both are waited for, in their order.
+        let lease = if blocked.whole { None } else { self.hold_for(&blocked, key, lease) };
         let (home, due) = (blocked.home, Due { blocked, source: self.id, lease });
         if home == self.id {
             self.blocking.due.push_back(due);
         } else {
             self.post(home, move |executor| executor.blocking.due.push_back(due));
+        }
+    }
+
+    fn hold_for(&mut self, blocked: &BlockedCommand, key: &[u8], lease: Option<&Lease>) -> Option<Lease> {
+        let key = footprint::fingerprint(&self.shard.keys, key);
+        if let Some(split) = lease.and_then(|lease| self.locks.split(lease, key)) {
+            return Some(split);
+        }
+        // Who would have to wait is refused, and nobody is told.
+        let nobody = Waiter::Transaction(Answer { home: blocked.home, call: u32::MAX });
+        match self.locks.ask(Wants::keys([(key, Mode::Exclusive)]), false, nobody) {
+            Asked::Granted(lease) => Some(lease),
+            Asked::Refused(_) => None,
+            Asked::Waiting => unreachable!("it is not patient"),
         }
     }
 

@@ -157,6 +157,8 @@ pub struct Lease(u32);
 
 struct Ticket<W> {
     wants: Wants,
+    /// How it has passed the gate.
+    pass: Pass,
     /// How many of the locks are not granted yet.
     missing: u32,
     /// Who is told when none is missing any more; none when all were granted at once.
@@ -242,7 +244,7 @@ impl<W> Locks<W> {
         debug_assert_eq!(missing == 0, at_once);
         self.count += 1;
         let waiter = (missing > 0).then_some(waiter);
-        self.tickets[number as usize] = Some(Ticket { wants, missing, waiter });
+        self.tickets[number as usize] = Some(Ticket { wants, pass, missing, waiter });
         if at_once {
             Asked::Granted(Lease(number))
         } else {
@@ -261,9 +263,31 @@ impl<W> Locks<W> {
         wants.whole == Some(Mode::Exclusive) || wants.keys.contains(&(key, Mode::Exclusive))
     }
 
+    /// Splits a key off a lease that holds it exclusively: who gets the new one holds the key from now on, with nobody in between. None if the lease
+    /// does not hold it by itself.
+    pub fn split(&mut self, lease: &Lease, key: u64) -> Option<Lease> {
+        let ticket = self.tickets[lease.0 as usize].as_mut().expect("a lease is there until it is released");
+        if ticket.wants.whole.is_some() {
+            return None;
+        }
+        let at = ticket.wants.keys.iter().position(|&held| held == (key, Mode::Exclusive))?;
+        ticket.wants.keys.remove(at);
+        // Together with the one that holds it already: nobody who excludes it can have passed the gate.
+        let pass = Pass::SomeExclusive;
+        self.gate.granted[pass as usize] += 1;
+        self.count += 1;
+        let wants = Wants::keys([(key, Mode::Exclusive)]);
+        let number = self.free.pop().unwrap_or_else(|| {
+            self.tickets.push(None);
+            (self.tickets.len() - 1) as u32
+        });
+        self.tickets[number as usize] = Some(Ticket { wants, pass, missing: 0, waiter: None });
+        Some(Lease(number))
+    }
+
     /// Gives back what a lease stands for. Those who have everything they wait for now are added to `ready`, in the order of their asking.
     pub fn release(&mut self, lease: Lease, ready: &mut VecDeque<(Lease, W)>) {
-        let Ticket { wants, .. } =
+        let Ticket { wants, pass, .. } =
             self.tickets[lease.0 as usize].take().expect("a lease is there until it is released");
         self.free.push(lease.0);
         self.count -= 1;
@@ -276,7 +300,7 @@ impl<W> Locks<W> {
                 complete.push(number);
             }
         };
-        self.gate.give_back(wants.at_gate(), &mut granted);
+        self.gate.give_back(pass, &mut granted);
         for &(key, mode) in &wants.keys {
             let lock = self.keys.get_mut(&key).expect("held until now");
             lock.give_back(mode.into(), &mut granted);

@@ -169,3 +169,24 @@ proptest! {
         prop_assert!(locks.is_empty() && locks.keys.is_empty() && locks.gate.is_unused());
     }
 }
+
+#[test]
+fn a_key_that_is_split_off_a_lease_is_held_without_a_gap() {
+    let mut locks = Locks::default();
+    let lease = granted(locks.ask(keys(&[(1, Exclusive), (2, Shared)]), true, 'a'));
+    assert_eq!(locks.ask(keys(&[(1, Exclusive)]), true, 'b'), Asked::Waiting);
+    assert_eq!(locks.ask(Wants::whole(Exclusive), true, 'w'), Asked::Waiting);
+    assert_eq!(locks.split(&lease, 2), None, "it is held together with others");
+    assert_eq!(locks.split(&lease, 3), None);
+    let split = locks.split(&lease, 1).expect("it is held by one alone");
+    assert!(!locks.covers(&lease, 1) && locks.covers(&split, 1));
+    assert!(released(&mut locks, lease).is_empty(), "nobody gets the key in between");
+    let (next, waiter) = released(&mut locks, split).pop().unwrap();
+    assert_eq!(waiter, 'b');
+    let (whole, waiter) = released(&mut locks, next).pop().unwrap();
+    assert_eq!(waiter, 'w');
+    assert_eq!(locks.split(&whole, 1), None);
+    assert!(released(&mut locks, whole).is_empty());
+    assert!(locks.is_empty());
+    assert!(locks.keys.is_empty() && locks.gate.is_unused());
+}
