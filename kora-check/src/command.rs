@@ -169,12 +169,13 @@ pub enum Command {
         end: End,
         timeout: u64,
     },
-    /// LMOVE, RPOPLPUSH and their blocking forms: nothing when the source is empty.
+    /// LMOVE, RPOPLPUSH and, with a timeout, their blocking forms: nothing when the source is empty.
     Move {
         from: Key,
         from_end: End,
         to: Key,
         to_end: End,
+        timeout: Option<u64>,
     },
     /// LRANGE key 0 -1
     Elements(Key),
@@ -212,6 +213,15 @@ impl std::error::Error for NotUnderstood {}
 fn timeout(seconds: &[u8]) -> Option<u64> {
     let seconds: f64 = std::str::from_utf8(seconds).ok()?.parse().ok()?;
     Some(if seconds == 0.0 { u64::MAX } else { (seconds * 1e9) as u64 })
+}
+
+/// The other way round.
+fn seconds(timeout: u64) -> f64 {
+    if timeout == u64::MAX {
+        0.0
+    } else {
+        timeout as f64 / 1e9
+    }
 }
 
 fn number<T: std::str::FromStr>(text: &[u8]) -> Option<T> {
@@ -285,12 +295,20 @@ impl Command {
                 end: if name[1] == b'L' { End::Left } else { End::Right },
                 timeout: timeout(seconds)?,
             },
-            (b"LMOVE", [from, to, a, b]) | (b"BLMOVE", [from, to, a, b, _]) => {
-                Move { from: key(from), from_end: list_end(a)?, to: key(to), to_end: list_end(b)? }
-            }
-            (b"RPOPLPUSH", [from, to]) | (b"BRPOPLPUSH", [from, to, _]) => {
-                Move { from: key(from), from_end: End::Right, to: key(to), to_end: End::Left }
-            }
+            (b"LMOVE", [from, to, a, b]) | (b"BLMOVE", [from, to, a, b, _]) => Move {
+                from: key(from),
+                from_end: list_end(a)?,
+                to: key(to),
+                to_end: list_end(b)?,
+                timeout: rest.get(4).map(|seconds| timeout(seconds).ok_or(())).transpose().ok()?,
+            },
+            (b"RPOPLPUSH", [from, to]) | (b"BRPOPLPUSH", [from, to, _]) => Move {
+                from: key(from),
+                from_end: End::Right,
+                to: key(to),
+                to_end: End::Left,
+                timeout: rest.get(2).map(|seconds| timeout(seconds).ok_or(())).transpose().ok()?,
+            },
             (b"LRANGE", [k, b"0", b"-1"]) => Elements(key(k)),
             (b"LLEN", [k]) => LLen(key(k)),
             (b"SADD", [k, members @ ..]) if !members.is_empty() => SAdd(key(k), all(members)),
@@ -409,11 +427,13 @@ impl Command {
             }
             BlockingPop { keys, end, timeout } => {
                 let names = keys.iter().map(|(_, name)| shown(name)).collect::<Vec<_>>().join(" ");
-                let seconds = if *timeout == u64::MAX { 0.0 } else { *timeout as f64 / 1e9 };
-                format!("B{}POP {names} {seconds}", letter(end))
+                format!("B{}POP {names} {}", letter(end), seconds(*timeout))
             }
-            Move { from, from_end, to, to_end } => {
-                format!("LMOVE {} {} {} {}", name(from), name(to), side(from_end), side(to_end))
+            Move { from, from_end, to, to_end, timeout } => {
+                let blocking = if timeout.is_some() { "B" } else { "" };
+                let seconds = timeout.map(|timeout| format!(" {}", seconds(timeout))).unwrap_or_default();
+                let (ends, from, to) = ((side(from_end), side(to_end)), name(from), name(to));
+                format!("{blocking}LMOVE {from} {to} {} {}{seconds}", ends.0, ends.1)
             }
             Elements(key) => format!("LRANGE {} 0 -1", name(key)),
             LLen(key) => format!("LLEN {}", name(key)),

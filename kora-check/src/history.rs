@@ -18,6 +18,9 @@ use std::sync::Arc;
 /// A string of any bytes: a key, a value, an element. Cheap to clone.
 pub type Bytes = Arc<[u8]>;
 
+/// By how many nanoseconds a server may give up a blocked client too early: 10 ms.
+pub const TIMEOUT_PRECISION: u64 = 10_000_000;
+
 /// How an operation ended, as its client knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -50,17 +53,20 @@ pub struct Operation {
 }
 
 impl Operation {
-    /// From when on it may have happened. A blocking pop that came back empty-handed was blocked as long as its time-out had not passed,
-    /// and was served if there was something to pop: so it found nothing when the time-out had passed.
+    /// From when on it may have happened. A blocking command that came back empty-handed was blocked as long as its time-out had not passed,
+    /// and was served if there was something to pop: so it found nothing when the time-out had passed, give or take [`TIMEOUT_PRECISION`].
     pub fn earliest(&self) -> u64 {
-        if let (Outcome::Replied { at, replies }, [Command::BlockingPop { timeout, .. }]) =
-            (&self.outcome, &self.commands[..])
-        {
-            if replies[0] == Reply::Nil {
-                return self.call.saturating_add(*timeout).min(*at);
+        let timeout = match self.commands[..] {
+            [Command::BlockingPop { timeout, .. } | Command::Move { timeout: Some(timeout), .. }] => timeout,
+            _ => 0,
+        };
+        match &self.outcome {
+            Outcome::Replied { at, replies } if replies.first() == Some(&Reply::Nil) => {
+                let blocked = timeout.saturating_sub(TIMEOUT_PRECISION);
+                self.call.saturating_add(blocked).min(*at)
             }
+            _ => self.call,
         }
-        self.call
     }
 
     /// Until when it may have happened.

@@ -72,6 +72,20 @@ impl Keyspace {
         self.answer(command).unwrap_or_else(|WrongType| Reply::error("WRONGTYPE"))
     }
 
+    /// Whether executing a command now can have had this reply; executes it, whatever comes of it.
+    pub fn explains(&mut self, command: &Command, reply: &Reply) -> bool {
+        // Who is blocked for several keys is served by the one that was pushed to first, even if the same change (a script, or another blocked
+        // client's move) has then brought an earlier one to life.
+        if let (Command::BlockingPop { keys, end, timeout }, Reply::Array(pair)) = (command, reply) {
+            let from = keys.iter().find(|(_, name)| pair.first() == Some(&Reply::Bulk(name.clone())));
+            return from.is_some_and(|from| {
+                let keys = vec![from.clone()];
+                self.execute(&Command::BlockingPop { keys, end: *end, timeout: *timeout }) == *reply
+            });
+        }
+        self.execute(command) == *reply
+    }
+
     fn answer(&mut self, command: &Command) -> Answer {
         use Command::*;
         Ok(match command {
@@ -191,7 +205,7 @@ impl Keyspace {
                 }
                 Reply::Nil
             }
-            Move { from, from_end, to, to_end } => {
+            Move { from, from_end, to, to_end, .. } => {
                 if self.list(*from)?.is_empty() {
                     return Ok(Reply::Nil);
                 }

@@ -414,8 +414,14 @@ impl<'a> Search<'a> {
         let operation = self.operations[operation as usize];
         let mut state = state.clone();
         for (at, command) in operation.commands.iter().enumerate() {
-            let reply = state.execute(command);
-            if operation.replies().is_some_and(|replies| replies[at] != reply) {
+            let explained = match operation.replies() {
+                Some(replies) => state.explains(command, &replies[at]),
+                None => {
+                    state.execute(command);
+                    true
+                }
+            };
+            if !explained {
                 return None;
             }
         }

@@ -208,13 +208,14 @@ fn collect(history: &History) -> Vec<Option<Queue>> {
                                     queue.pop(element, *end, (at, place));
                                     break;
                                 }
-                                _ => queue.empty.push(at),
+                                // Not said to be empty, see `Keyspace::explains`.
+                                _ => {}
                             },
                             Some(_) => queue.empty.push(at),
                         }
                     }
                 }
-                Command::Move { from, from_end, to, to_end } => match reply {
+                Command::Move { from, from_end, to, to_end, .. } => match reply {
                     None => {
                         if let Some(queue) = &mut queues[from.index()] {
                             queue.unknown_pops.push(UnknownPop { operation: at, capacity: 1, to: Some(*to) });
