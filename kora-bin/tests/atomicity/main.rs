@@ -7,10 +7,12 @@
 //!
 //! - `recorder`: clients that write down what they do
 //! - `stress`: servers, threads, verdicts
-//! - the tests: `commands`
+//! - the tests: `commands`, `transactions`, `blocking`
 
+mod blocking;
 mod commands;
 #[path = "../harness/mod.rs"]
 mod harness;
 mod recorder;
 mod stress;
+mod transactions;

@@ -5,7 +5,10 @@ use kora_check::command::Reply;
 use kora_check::history::{History, Outcome};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::Mutex;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// How long a command may go on whose client is known to have gone: what was on its way between shards comes to its end.
+const GRACE: Duration = Duration::from_millis(200);
 
 /// The words of a command.
 pub type Words = Vec<String>;
@@ -111,11 +114,23 @@ impl Recorded<'_> {
         values
     }
 
+    /// Closes the connection; the time at which the server had noticed. There is another one then.
+    pub fn close(&mut self) -> u64 {
+        let address = format!(" addr={} ", self.connection.local_address());
+        self.connection = self.recorder.server.client();
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while self.connection.command("CLIENT LIST").text().contains(&address) {
+            assert!(Instant::now() < deadline, "the server notices that {address} has gone");
+        }
+        self.recorder.now()
+    }
+
     /// Sends `sent`, which does `commands` at one moment, and closes the connection without waiting for a reply.
     pub fn abandon(mut self, sent: Vec<Words>, commands: Vec<Words>) {
         let call = self.recorder.now();
         self.connection.send_raw(&frames(&sent)).expect("commands are sent");
-        self.record(call, commands, Outcome::Unknown { until: u64::MAX });
+        let end = self.close();
+        self.record(call, commands, Outcome::Unknown { until: end + GRACE.as_nanos() as u64 });
     }
 }
 
