@@ -8,6 +8,7 @@ use std::ffi::{c_int, c_void};
 use corosensei::Yielder;
 use kora_engine::reply::Protocol;
 
+use crate::cjson::Settings;
 use crate::limits;
 use crate::lua::Native;
 
@@ -173,6 +174,8 @@ pub(crate) struct Context {
     pub(crate) error_was_counted: Cell<bool>,
     /// The 48 bits of `math.random`'s generator.
     pub(crate) random: Cell<u64>,
+    /// cjson's settings.
+    pub(crate) json: Cell<Settings>,
     pub(crate) natives: Cell<Option<Natives>>,
     /// The script has told the collector how to work.
     pub(crate) collector_touched: Cell<bool>,
@@ -204,6 +207,7 @@ impl Context {
             call_protocol: Cell::new(Protocol::Resp2),
             error_was_counted: Cell::new(false),
             random: Cell::new(crate::math::INITIAL),
+            json: Cell::new(Settings::DEFAULT),
             natives: Cell::new(None),
             collector_touched: Cell::new(false),
         }

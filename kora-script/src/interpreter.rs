@@ -4,6 +4,7 @@ use std::ptr::NonNull;
 
 use kora_engine::reply::Protocol;
 
+use crate::cjson::Settings;
 use crate::context::{Context, Event, Job, Lent, LentList, Outcome};
 use crate::error::Error;
 use crate::fiber::Fiber;
@@ -139,6 +140,7 @@ impl Interpreter {
         context.reply_protocol.set(protocol);
         context.call_protocol.set(Protocol::Resp2);
         context.error_was_counted.set(false);
+        context.json.set(Settings::DEFAULT);
         let kept = context.name.borrow();
         kept.clear();
         kept.extend_from_slice(name);

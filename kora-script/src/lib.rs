@@ -48,6 +48,9 @@
 //! All calls of Lua's C API are in `lua.rs`, with the invariants that make them sound. Globals and libraries cannot be changed (`sandbox.rs`), so
 //! that nothing is left of a script for the next one.
 
+mod bit;
+mod cjson;
+mod cmsgpack;
 mod context;
 mod decode;
 mod encode;
@@ -59,6 +62,7 @@ mod library;
 mod limits;
 mod lua;
 mod math;
+mod packing;
 mod payload;
 mod redis_api;
 mod sandbox;

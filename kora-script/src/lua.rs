@@ -218,6 +218,11 @@ impl Lua {
         Some(api!(std::slice::from_raw_parts(start.cast::<u8>(), len)))
     }
 
+    /// The pointer that a light userdata is.
+    pub(crate) fn light(self, index: c_int) -> *const c_void {
+        api!(ffi::lua_touserdata(self.0, index))
+    }
+
     /// The length of a string or the border of a table, without metamethods.
     #[inline]
     pub(crate) fn raw_len(self, index: c_int) -> usize {
@@ -394,6 +399,12 @@ impl Lua {
         self.error()
     }
 
+    /// Raises when [`Lua::check_stack`] has refused: what the function has on the stack is dropped to make room for the text.
+    pub(crate) fn fail_without_stack(self, text: &str) -> ! {
+        self.set_top(0);
+        self.fail(text)
+    }
+
     /// Raises a text as it is.
     pub(crate) fn fail_plainly(self, text: &str) -> ! {
         self.push_bytes(text.as_bytes());
@@ -408,6 +419,14 @@ impl Lua {
     /// Raises "bad argument #...".
     pub(crate) fn bad_argument(self, argument: c_int, text: &CStr) -> ! {
         api!(ffi::luaL_argerror(self.0, argument, text.as_ptr()));
+        unreachable!("luaL_argerror raises")
+    }
+
+    /// Raises "bad argument #..." with the text on the top.
+    pub(crate) fn bad_argument_as_on_top(self, argument: c_int) -> ! {
+        // Lua's strings end with a zero byte.
+        let text = api!(ffi::lua_tolstring(self.0, -1, std::ptr::null_mut()));
+        api!(ffi::luaL_argerror(self.0, argument, text));
         unreachable!("luaL_argerror raises")
     }
 

@@ -138,7 +138,10 @@ fn run_command(lua: Lua, raises: bool) -> c_int {
     match decode::push(lua, context, reply) {
         Ok(_) => {}
         Err(Broken::Killed) => fail_killed(lua, context),
-        Err(Broken::TooDeep) => fail(lua, "the reply is nested too deep for a script"),
+        Err(Broken::TooDeep) => {
+            lua.set_top(0);
+            fail(lua, "the reply is nested too deep for a script")
+        }
         Err(Broken::Malformed) => fail(lua, "the reply is malformed"),
     }
     if raises && reply.first() == Some(&b'-') {

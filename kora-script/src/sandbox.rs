@@ -19,7 +19,7 @@ use std::ffi::{c_int, c_void};
 use crate::context::Natives;
 use crate::lua::{upvalue, Function, Library, Lua, Type, GLOBALS};
 use crate::redis_api::{self, For};
-use crate::{math, text, worker};
+use crate::{bit, cjson, cmsgpack, math, packing, text, worker};
 
 const READ_ONLY: &str = "Attempt to modify a readonly table";
 
@@ -149,11 +149,20 @@ pub(crate) extern "C-unwind" fn furnish(lua: Lua) -> c_int {
     lua.set_top(1);
 
     replace_functions(lua);
+    for (name, push) in [
+        ("cjson", cjson::push_library as fn(Lua)),
+        ("cmsgpack", cmsgpack::push_library),
+        ("struct", packing::push_library),
+        ("bit", bit::push_library),
+    ] {
+        push(lua);
+        lua.raw_set_field(1, name);
+    }
 
     // From here on the libraries are sealed.
     lua.push_bytes(b"");
     lua.metatable(-1); // of strings: { __index = string }
-    for name in ["table", "math", "os", "coroutine", "string"] {
+    for name in ["table", "math", "os", "cjson", "cmsgpack", "struct", "bit", "coroutine", "string"] {
         lua.raw_get_field(1, name);
         seal(lua);
         if name == "string" {

@@ -30,6 +30,7 @@ impl Server {
             .args(["--port", &port.to_string(), "--save", "", "--daemonize", "no", "--appendonly", "no"])
             .current_dir(std::env::temp_dir())
             .stdout(Stdio::null())
+            .stderr(Stdio::null())
             .spawn()
             .ok()?;
         let server = Server { process, port, major };
@@ -123,11 +124,17 @@ fn compare(file: &str, scripts: &str) {
                 continue;
             }
             compared += 1;
+            if std::env::var_os("KORA_SHOW").is_some() {
+                eprintln!("{script}");
+            }
             let theirs = client.call(&[b"EVAL", script.as_bytes(), b"2", b"k1", b"k2", b"a1", b"a2", b"3"]);
-            let theirs = String::from_utf8_lossy(&theirs).into_owned();
-            let ours = bench.eval_with(protocol, script.as_bytes(), &[b"k1", b"k2"], &[b"a1", b"a2", b"3"]);
+            let theirs = theirs.escape_ascii().to_string();
+            let ours = bench
+                .bytes_with(protocol, script.as_bytes(), &[b"k1", b"k2"], &[b"a1", b"a2", b"3"])
+                .escape_ascii()
+                .to_string();
             if ours != theirs {
-                wrong.push(format!("{script}\n   redis: {theirs:?}\n   kora:  {ours:?}"));
+                wrong.push(format!("{script}\n   redis: {theirs}\n   kora:  {ours}"));
             }
         }
     }
@@ -144,4 +151,4 @@ macro_rules! files {
     };
 }
 
-files!(replies errors sandbox);
+files!(replies errors sandbox json msgpack packing bit);

@@ -102,14 +102,25 @@ impl Bench {
         keys: &[&[u8]],
         arguments: &[&[u8]],
     ) -> String {
+        String::from_utf8_lossy(&self.bytes_with(protocol, source, keys, arguments)).into_owned()
+    }
+
+    /// The same as bytes.
+    pub fn bytes_with(
+        &mut self,
+        protocol: Protocol,
+        source: &[u8],
+        keys: &[&[u8]],
+        arguments: &[&[u8]],
+    ) -> Vec<u8> {
         let script = match Script::new(source) {
             Ok(script) => script,
-            Err(error) => return format!("-{error}\r\n"),
+            Err(error) => return format!("-{error}\r\n").into_bytes(),
         };
         let mut running = self.interpreter.take().expect("not running").evaluate(&script, protocol);
         let reply = drive(&mut running, &mut self.store, keys, arguments);
         self.interpreter = running.finish();
-        String::from_utf8_lossy(&reply).into_owned()
+        reply
     }
 
     /// The same in RESP2.
