@@ -208,3 +208,99 @@ impl<'a> Wakes<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::registry;
+    use crate::value::list::End;
+
+    const NOW: UnixMs = 1_700_000_000_000;
+
+    fn command(line: &str) -> (&'static Command, Vec<&[u8]>) {
+        let argv: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
+        (registry().find(argv[0]).expect("a command"), argv)
+    }
+
+    #[test]
+    fn time_outs_are_read_as_redis_reads_them() {
+        assert_eq!(seconds(b"0", NOW), Ok(None));
+        assert_eq!(seconds(b"-0", NOW), Ok(None));
+        assert_eq!(seconds(b"0.0001", NOW), Ok(Some(NOW + 1)));
+        assert_eq!(seconds(b"1.5", NOW), Ok(Some(NOW + 1500)));
+        assert_eq!(seconds(b"0x10", NOW), Ok(Some(NOW + 16_000)));
+        for text in ["", "x", "nan", " 1", "1 ", "1e", "1e400"] {
+            assert_eq!(seconds(text.as_bytes(), NOW), Err(NOT_FLOAT), "{text:?}");
+        }
+        for text in ["-1", "-0.5e3", "-inf", "-1e300"] {
+            assert_eq!(seconds(text.as_bytes(), NOW), Err(NEGATIVE), "{text:?}");
+        }
+        for text in ["inf", "1e300", "9223372036854775807", "9223372036854775"] {
+            assert_eq!(seconds(text.as_bytes(), NOW), Err(OUT_OF_RANGE), "{text:?}");
+        }
+        assert_eq!(milliseconds(b"0", NOW), Ok(None));
+        assert_eq!(milliseconds(b"7", NOW), Ok(Some(NOW + 7)));
+        assert_eq!(milliseconds(b"1.5", NOW), Err(NOT_INTEGER));
+        assert_eq!(milliseconds(b"-9223372036854775808", NOW), Err(NEGATIVE));
+        assert_eq!(milliseconds(b"9223372036854775807", NOW), Err(OUT_OF_RANGE));
+    }
+
+    #[test]
+    fn who_blocks_says_until_when() {
+        for (line, expected) in [
+            ("BLPOP a b 1", Some(Some(NOW + 1000))),
+            ("BLPOP a 0", Some(None)),
+            ("BLPOP a x", None),
+            ("BLMOVE a b LEFT RIGHT 2", Some(Some(NOW + 2000))),
+            ("BRPOPLPUSH a b 0", Some(None)),
+            ("BLMPOP 3 1 a LEFT", Some(Some(NOW + 3000))),
+            ("BZMPOP 0 1 a MIN", Some(None)),
+            ("BZPOPMAX a 0.5", Some(Some(NOW + 500))),
+            ("XREAD STREAMS a 0", None),
+            ("XREAD BLOCK 5 STREAMS a 0", Some(Some(NOW + 5))),
+            ("XREAD BLOCK -5 STREAMS a 0", None),
+            ("XREADGROUP GROUP g c BLOCK 0 STREAMS a >", Some(None)),
+            ("XREADGROUP GROUP g c BLOCK 0 STREAMS a", None),
+            ("LPOP a", None),
+        ] {
+            let (command, argv) = command(line);
+            assert_eq!(deadline(command, &argv, NOW), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_command_for_some_of_its_keys_is_the_same_command() {
+        for (line, awaited_keys, some) in [
+            ("BLPOP a b c 0", "a b c", "BLPOP a c 0"),
+            ("BZPOPMIN a b c 1.5", "a b c", "BZPOPMIN a c 1.5"),
+            ("BLMPOP 0 3 a b c LEFT COUNT 7", "a b c", "BLMPOP 0 2 a c LEFT COUNT 7"),
+            ("BZMPOP 0 4 a b b c MIN", "a b b c", "BZMPOP 0 2 a c MIN"),
+            ("LMPOP 3 a b c LEFT", "a b c", "LMPOP 2 a c LEFT"),
+            ("XREAD COUNT 1 BLOCK 0 STREAMS a b c 1 2 3", "a b c", "XREAD COUNT 1 BLOCK 0 STREAMS a c 1 3"),
+            (
+                "XREADGROUP GROUP b b BLOCK 0 STREAMS a b c > > 3",
+                "a b c",
+                "XREADGROUP GROUP b b BLOCK 0 STREAMS a c > 3",
+            ),
+            ("BLMOVE a b LEFT LEFT 0", "a", "BLMOVE a b LEFT LEFT 0"),
+        ] {
+            let (command, argv) = command(line);
+            let keys = argv[awaited(command, &argv)].join(&b' ');
+            assert_eq!(String::from_utf8_lossy(&keys), awaited_keys, "{line}");
+            let mut number = itoa::Buffer::new();
+            let only = only(command, &argv, |at| argv[at] != b"b", &mut number).join(&b' ');
+            assert_eq!(String::from_utf8_lossy(&only), some, "{line}");
+        }
+    }
+
+    #[test]
+    fn what_adds_or_replaces_wakes_and_nothing_else_does() {
+        let edit = |edit| Change::ListEdit { db: 3, key: b"k", edit };
+        let push = edit(ListEdit::Push { end: End::Head, element: b"x" });
+        assert_eq!(Wakes::of(&push), Wakes::Key(3, b"k"));
+        assert_eq!(Wakes::of(&edit(ListEdit::Pop { end: End::Head, count: 1 })), Wakes::Nothing);
+        assert_eq!(Wakes::of(&Change::Expire { db: 0, key: b"k", expire_at: None }), Wakes::Nothing);
+        assert_eq!(Wakes::of(&Change::FlushDb { db: 2 }), Wakes::Database(2));
+        assert_eq!(Wakes::of(&Change::SwapDb { a: 2, b: 4 }), Wakes::Databases(2, 4));
+    }
+}

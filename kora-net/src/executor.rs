@@ -1164,7 +1164,10 @@ impl Executor {
             let Some(mut running) = self.tasks[id].take() else { return };
             match running.task.as_mut().poll(&mut context) {
                 std::task::Poll::Ready(mut reply) => {
-                    self.account_started(&running.started, running.to, &reply);
+                    // One that answers itself accounts for itself.
+                    if !matches!(running.to, ReplyTo::Nobody) {
+                        self.account_started(&running.started, running.to, &reply);
+                    }
                     self.deliver_awaited(running.to, &mut reply);
                     // Calls whose results nobody awaits are on their way all the same.
                     self.place_calls(id);

@@ -236,6 +236,11 @@ impl<E: Site> Work<E> {
         &self.hub
     }
 
+    /// The executor on which it is coordinated.
+    pub(crate) fn home(&self) -> u16 {
+        self.home
+    }
+
     /// How many shards there are.
     pub(crate) fn shards(&self) -> u16 {
         self.shards

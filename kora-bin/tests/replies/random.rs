@@ -109,6 +109,8 @@ const TEMPLATES: &[&str] = &[
     "zpopmin K",
     "zpopmax K N",
     "zmpop 2 K K MIN COUNT N",
+    "bzmpop 0.001 2 K K MAX",
+    "bzmpop 0.001 2 K K MIN COUNT N",
     "zremrangebyrank K N N",
     "zremrangebyscore K SCOREAT SCOREAT",
     "zremrangebylex K MEMBERAT MEMBERAT",
@@ -177,6 +179,10 @@ const TEMPLATES: &[&str] = &[
     "lmpop 1 K W",
     "lmpop 2 K K W COUNT N",
     "lmpop N K K W",
+    "blmove K K W W 0.001",
+    "brpoplpush K K 0.001",
+    "blmpop 0.001 1 K W",
+    "blmpop 0.001 3 K K K W COUNT N",
     "hset K H V",
     "hset K H V H V",
     "hset K H V H V H V",
@@ -260,6 +266,8 @@ const TEMPLATES: &[&str] = &[
     "xgroup setid XKEY XGROUP XAFTER",
     "xgroup destroy XKEY XGROUP",
     "xgroup delconsumer XKEY XGROUP XNAME",
+    "xread block 1 count N streams XKEY XKEY XAFTER XAFTER",
+    "xreadgroup group XGROUP XNAME block 1 streams XKEY XKEY > XAFTER",
     "xreadgroup group XGROUP XNAME streams XKEY >",
     "xreadgroup group XGROUP XNAME count N streams XKEY >",
     "xreadgroup group XGROUP XNAME noack streams XKEY >",
@@ -393,7 +401,8 @@ const LPOS_OPTIONS: &[&str] = &[
 ];
 const SIDES: &[&str] = &["BEFORE", "AFTER", "before", "after", "BESIDE", ""];
 const ENDS: &[&str] = &["LEFT", "RIGHT", "LEFT", "RIGHT", "left", "right", "UP"];
-const MEMBERS: &[&str] = &["a", "b", "c", "dd", "", "7", "-1", "0x", "aa", "a\0"];
+/// None is another one up to a zero byte: SORT ALPHA takes such two for equal, and leaves open which comes first.
+const MEMBERS: &[&str] = &["a", "b", "c", "dd", "", "7", "-1", "0x", "aa", "q\0"];
 /// Scores that Debian's Redis and Redis 8 print alike, also when some of them are added.
 const SCORES: &[&str] = &[
     "0",

@@ -93,7 +93,7 @@ mod tests {
                     std::thread::spawn(move || if n % 2 == 0 { claim.serve() } else { claim.cancel() })
                 })
                 .collect();
-            let ended = ends.into_iter().filter(|_| true).map(|end| end.join().expect("no panic"));
+            let ended = ends.into_iter().map(|end| end.join().expect("no panic"));
             assert_eq!(ended.filter(|&ended| ended).count(), 1);
             assert!(!claim.is_waiting());
         }

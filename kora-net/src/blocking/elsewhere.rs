@@ -9,6 +9,7 @@
 use super::claim::Claim;
 use super::serve::with_ends;
 use super::BlockedCommand;
+use crate::dispatch::Started;
 use crate::executor::Executor;
 use crate::mail::ReplyTo;
 use crate::resp::encode::{Output, RespSink};
@@ -48,13 +49,13 @@ impl Executor {
             blocking::awaited(command, argv).map(|at| Slot::of(argv[at]).shard(count)).collect();
         shards.sort_unstable();
         shards.dedup();
-        let started = self.started(command, argv);
+        let (started, accounted) = (self.started(command, argv), self.started(command, argv));
         let words = Words::of(argv.iter().copied());
         let mut blocked = self.begin_block(index, command, words, deadline, &shards, Claim::default());
         blocked.whole = false;
         let mut footprint = Footprint::new(count);
         footprint.add_command(&self.shard.keys, command, argv);
-        let (home, parts) = (self.id, footprint.parts());
+        let parts = footprint.parts();
         let work = self.work_of(&blocked);
         let task = Box::pin(async move {
             let held = transaction::acquire(work.hub(), &parts).await;
@@ -75,8 +76,7 @@ impl Executor {
                 out.clear();
                 RespSink::new(&mut out, blocked.protocol).error(error.text());
             }
-            let to = blocked.to;
-            drop(work.hub().call(home, move |executor: &mut Executor| executor.deliver_to(home, to, out)));
+            answer(&work, accounted, blocked.to, out);
             Output::default()
         });
         self.start_task(task, ReplyTo::Nobody, started);
@@ -102,10 +102,11 @@ impl Executor {
         let mut footprint = Footprint::new(Home::shards(self));
         footprint.add_command(&self.shard.keys, blocked.command, &argv);
         let parts = footprint.parts();
-        let started = self.started(blocked.command, &argv);
+        let (started, accounted) =
+            (self.started(blocked.command, &argv), self.started(blocked.command, &argv));
         let from = argv[1].to_vec();
         drop(argv);
-        let (home, work) = (self.id, self.work_of(&blocked));
+        let work = self.work_of(&blocked);
         let task = Box::pin(async move {
             let hub = work.hub();
             let mut held = match lease {
@@ -124,8 +125,7 @@ impl Executor {
                     out.clear();
                     RespSink::new(&mut out, blocked.protocol).error(error.text());
                 }
-                let to = blocked.to;
-                drop(hub.call(home, move |executor: &mut Executor| executor.deliver_to(home, to, out)));
+                answer(&work, accounted, blocked.to, out);
             }
             // The next in line is looked at before anybody else gets the key.
             let back = held.finish(hub, source, move |executor: &mut Executor| {
@@ -137,6 +137,14 @@ impl Executor {
         });
         self.start_task(task, ReplyTo::Nobody, started);
     }
+}
+
+/// Gives the connection its reply, and accounts for the command.
+fn answer(work: &Work<Executor>, started: Started, to: ReplyTo, mut reply: Output) {
+    drop(work.hub().call(work.home(), move |executor: &mut Executor| {
+        executor.account_started(&started, to, &reply);
+        executor.deliver(to, &mut |out| out.append(&mut reply));
+    }));
 }
 
 /// Puts a command into the lines of all its keys, which are held.

@@ -204,3 +204,146 @@ impl ChangeSink for Lines {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::claim::Claim;
+    use super::*;
+    use crate::mail::ReplyTo;
+    use crate::words::Words;
+    use kora_engine::change::ListEdit;
+    use kora_engine::command::registry;
+    use kora_engine::keyspace::View;
+    use kora_engine::reply::Protocol;
+    use kora_engine::value::list::End;
+
+    fn blocked(age: Age, line: &str) -> Arc<BlockedCommand> {
+        let argv: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
+        Arc::new(BlockedCommand {
+            claim: Arc::new(Claim::waiting()),
+            age,
+            command: registry().find(argv[0]).expect("a command"),
+            words: Words::of(argv.iter().copied()),
+            view: View { db: 0, now: 0, touch: true },
+            protocol: Protocol::Resp2,
+            home: 0,
+            to: ReplyTo::Nobody,
+            whole: true,
+        })
+    }
+
+    fn lines_of(commands: &[(Age, &str)]) -> Lines {
+        let mut lines = Lines::default();
+        for &(age, line) in commands {
+            lines.register(blocked(age, line), |_| true);
+        }
+        lines
+    }
+
+    fn push(lines: &mut Lines, key: &str) {
+        let edit = ListEdit::Push { end: End::Head, element: b"x" };
+        lines.change(0, &Change::ListEdit { db: 0, key: key.as_bytes(), edit });
+    }
+
+    fn next_key(lines: &mut Lines) -> Option<String> {
+        let (_, key) = lines.begin_serving(|_| true)?;
+        lines.end_serving();
+        Some(String::from_utf8(key.into()).expect("text"))
+    }
+
+    /// Ages of those who wait for a key, in their order.
+    fn line(lines: &Lines, key: &str) -> Vec<Age> {
+        let key = (0, key.as_bytes().into());
+        let mut ages = Vec::new();
+        while let Some((command, _)) = lines.next(&key, ages.last().copied().unwrap_or(0)) {
+            ages.push(command.age);
+        }
+        ages
+    }
+
+    #[test]
+    fn the_older_stands_before_the_younger_whenever_it_comes() {
+        let mut lines = lines_of(&[
+            (5, "BLPOP a b 0"),
+            (2, "BLPOP b b a 0"),
+            (9, "BZPOPMIN b 0"),
+            (7, "BLMOVE b a LEFT LEFT 0"),
+        ]);
+        assert_eq!(line(&lines, "a"), [2, 5]);
+        assert_eq!(line(&lines, "b"), [2, 5, 7, 9]);
+        assert_eq!(lines.counts(), Counts { keys: 2, keys_on_deletion: 0 });
+        lines.forget(2);
+        lines.forget(2);
+        assert_eq!(line(&lines, "b"), [5, 7, 9]);
+        for age in [5, 7, 9] {
+            assert!(!lines.is_empty());
+            lines.forget(age);
+        }
+        assert!(lines.is_empty() && lines.commands.is_empty());
+    }
+
+    #[test]
+    fn keys_are_served_in_the_order_in_which_they_became_ready() {
+        let mut lines = lines_of(&[(1, "BLPOP a b c 0")]);
+        for key in ["c", "nobody", "a", "c", "b"] {
+            push(&mut lines, key);
+        }
+        // One that somebody holds stays ready.
+        assert_eq!(lines.begin_serving(|key| key == b"a").map(|(_, key)| key), Some(b"a".as_slice().into()));
+        // What happens to it while it is served does not make it ready again, another key does.
+        push(&mut lines, "a");
+        lines.end_serving();
+        assert_eq!(next_key(&mut lines), Some("c".to_owned()));
+        push(&mut lines, "c");
+        assert_eq!(next_key(&mut lines), Some("b".to_owned()));
+        assert_eq!(next_key(&mut lines), Some("c".to_owned()));
+        assert_eq!(next_key(&mut lines), None);
+    }
+
+    #[test]
+    fn a_line_whose_first_is_away_is_looked_at_when_it_comes_back() {
+        let mut lines = lines_of(&[(1, "BLMOVE a z LEFT LEFT 0"), (2, "BLPOP a 0")]);
+        let key = (0, b"a".as_slice().into());
+        push(&mut lines, "a");
+        assert_eq!(next_key(&mut lines), Some("a".to_owned()));
+        lines.go_away(&key);
+        push(&mut lines, "a");
+        assert_eq!(next_key(&mut lines), None);
+        lines.forget(1);
+        lines.come_back(0, b"a");
+        assert_eq!(next_key(&mut lines), Some("a".to_owned()));
+        assert_eq!(line(&lines, "a"), [2]);
+        // Everybody has gone in the meantime.
+        lines.go_away(&key);
+        lines.forget(2);
+        assert!(!lines.is_empty(), "somebody will come back");
+        assert_eq!(lines.counts(), Counts::default());
+        lines.come_back(0, b"a");
+        assert!(lines.is_empty());
+    }
+
+    #[test]
+    fn changes_of_databases_concern_all_their_keys() {
+        let mut lines = lines_of(&[(1, "XREADGROUP GROUP g c BLOCK 0 STREAMS s t > >"), (2, "BLPOP l s 0")]);
+        assert_eq!(lines.counts(), Counts { keys: 3, keys_on_deletion: 2 });
+        lines.change(0, &Change::FlushDb { db: 1 });
+        assert!(!lines.any_ready());
+        lines.change(0, &Change::SwapDb { a: 4, b: 0 });
+        let mut served: Vec<String> = std::iter::from_fn(|| next_key(&mut lines)).collect();
+        served.sort_unstable();
+        assert_eq!(served, ["l", "s", "t"]);
+        lines.forget(1);
+        assert_eq!(lines.counts(), Counts { keys: 2, keys_on_deletion: 0 });
+    }
+
+    #[test]
+    fn only_keys_of_this_shard_are_waited_for() {
+        let mut lines = Lines::default();
+        lines.register(blocked(1, "BLPOP a b c 0"), |key| key == b"b");
+        assert_eq!(lines.counts().keys, 1);
+        push(&mut lines, "a");
+        assert!(!lines.any_ready());
+        lines.forget(1);
+        assert!(lines.is_empty());
+    }
+}
