@@ -448,8 +448,9 @@ impl<E: Site> Execution<E> {
                 run(site)
             };
             let call = match &mut held {
-                Some(held) => held.finish(&self.hub, shard, work),
-                None => self.hub.call(shard, work),
+                Some(held) if held.holds(shard) => held.finish(&self.hub, shard, work),
+                // Something comes after it, or its commands name no key: then they have an error for that.
+                _ => self.hub.call(shard, work),
             };
             running.push((call, batch));
         }

@@ -386,6 +386,20 @@ fn random_commands_are_answered_alike() {
 }
 
 #[test]
+fn random_transactions_are_answered_alike() {
+    let mut found = Vec::new();
+    for (protocol, workers, seed) in [(2, 1, 0x5eed_0021), (3, 2, 0x5eed_0022), (2, 2, 0x5eed_0023)] {
+        let mut reference = Party::new("redis-server", &Launch::redis(), protocol);
+        let mut subject = Party::new("subject", &Launch::kora().workers(workers), protocol);
+        for mismatch in random::compare_transactions(&mut reference, &mut subject, seed) {
+            found.push(format!("RESP{protocol}, {workers} workers, {mismatch}"));
+        }
+        assert!(subject.server.is_running(), "the server has died: {}", found.join("\n"));
+    }
+    assert!(found.is_empty(), "{} mismatches:\n{}", found.len(), found.join("\n"));
+}
+
+#[test]
 fn sketches_are_the_bytes_of_redis() {
     for (protocol, workers, seed) in [(2, 1, 0x5eed_0011), (3, 2, 0x5eed_0012)] {
         let mut reference = Party::new("redis-server", &Launch::redis(), protocol);

@@ -317,6 +317,9 @@ const REWORDED: &[&str] = &["xread", "xreadgroup", "zrank", "zrevrank"];
 /// Commands that without their last argument answer with a random choice.
 const CHOOSING: &[&str] = &["hrandfield", "spop", "srandmember", "zrandmember"];
 
+/// Commands that take more arguments since 7.2.
+const NEWER_ARITY: &[&str] = &["zrank", "zrevrank"];
+
 const KEYS: &[&str] =
     &["a", "b", "c", "d", "{t}e", "{t}f", "", "a-key-that-is-too-long-to-be-stored-inline-in-any-table"];
 const STREAM_KEYS: &[&str] = &["x", "y", "{t}z", "x", "y", "a"];
@@ -592,6 +595,74 @@ impl Random {
 
 /// Runs the batches of one seed; the mismatches as text.
 pub fn compare(reference: &mut Party, subject: &mut Party, seed: u64) -> Vec<String> {
+    compare_batches(reference, subject, seed, &|_| Vec::new())
+}
+
+/// The same with the commands in transactions of one to eight.
+pub fn compare_transactions(reference: &mut Party, subject: &mut Party, seed: u64) -> Vec<String> {
+    compare_batches(reference, subject, seed, &|random| {
+        let mut sizes = Vec::new();
+        while sizes.iter().sum::<usize>() < BATCH {
+            sizes.push(1 + random.below(8));
+        }
+        sizes
+    })
+}
+
+/// The reply of a server to the next command of a batch.
+type NextReply<'p> = dyn FnMut() -> Result<Value, String> + 'p;
+
+/// The replies of both servers to a command, or why there is none.
+type BothReplies = Result<(Value, Value), String>;
+
+/// The replies of both servers to a batch, each with the number of its command: one after the other, or as the elements of transactions of
+/// these sizes.
+fn replies_to(
+    count: usize,
+    sizes: &[usize],
+    [ours, theirs]: [&mut NextReply<'_>; 2],
+) -> Vec<(usize, BothReplies)> {
+    let mut both = || Ok((ours()?, theirs()?));
+    if sizes.is_empty() {
+        return (0..count).map(|number| (number, both())).collect();
+    }
+    let mut replies = Vec::new();
+    let mut start = 0;
+    for size in sizes {
+        let end = (start + size).min(count);
+        if start == end {
+            break;
+        }
+        // To MULTI.
+        replies.push((start, both()));
+        let mut queued = Vec::new();
+        for number in start..end {
+            let answer = both();
+            match &answer {
+                Ok((Value::Simple(_), Value::Simple(_))) => queued.push(number),
+                _ => replies.push((number, answer)),
+            }
+        }
+        match both() {
+            Ok((Value::Array(ours), Value::Array(theirs)))
+                if ours.len() == queued.len() && theirs.len() == queued.len() =>
+            {
+                let elements = ours.into_iter().zip(theirs);
+                replies.extend(queued.into_iter().zip(elements.map(Ok)));
+            }
+            other => replies.push((end - 1, other)),
+        }
+        start = end;
+    }
+    replies
+}
+
+fn compare_batches(
+    reference: &mut Party,
+    subject: &mut Party,
+    seed: u64,
+    sizes: &dyn Fn(&mut Random) -> Vec<usize>,
+) -> Vec<String> {
     let mut random = Random(seed);
     let mut found = Vec::new();
     let mut flush = true;
@@ -606,18 +677,44 @@ pub fn compare(reference: &mut Party, subject: &mut Party, seed: u64) -> Vec<Str
             history.clear();
         }
         flush = false;
-        let commands: Vec<Vec<String>> = (0..BATCH).map(|_| random.command()).collect();
-        let frames: Vec<u8> = commands.iter().flat_map(|command| resp::encode(command)).collect();
+        let mut commands: Vec<Vec<String>> = (0..BATCH).map(|_| random.command()).collect();
+        let sizes = sizes(&mut random);
+        if !sizes.is_empty() {
+            // An arity of which the reference knows nothing yet would end one transaction and not the other.
+            let is_newer =
+                |command: &&mut Vec<String>| NEWER_ARITY.contains(&&*command[0].to_ascii_lowercase());
+            for command in commands.iter_mut().filter(is_newer) {
+                command.truncate(3);
+            }
+        }
+        let mut frames: Vec<u8> = Vec::new();
+        let mut rest = &commands[..];
+        for size in sizes.iter().copied().chain([BATCH]) {
+            let (now, later) = rest.split_at(size.min(rest.len()));
+            if !sizes.is_empty() && !now.is_empty() {
+                frames.extend(resp::encode(&["MULTI"]));
+            }
+            frames.extend(now.iter().flat_map(|command| resp::encode(command)));
+            if !sizes.is_empty() && !now.is_empty() {
+                frames.extend(resp::encode(&["EXEC"]));
+            }
+            rest = later;
+        }
         for party in [&mut *reference, &mut *subject] {
             connection(party).send_raw(&frames).expect("a batch is sent");
         }
-        for (number, command) in commands.iter().enumerate() {
+        let mut of_reference =
+            || connection(reference).read().map(|reply| reply.value).map_err(|error| error.to_string());
+        let mut of_subject =
+            || connection(subject).read().map(|reply| reply.value).map_err(|error| error.to_string());
+        let replies = replies_to(commands.len(), &sizes, [&mut of_reference, &mut of_subject]);
+        for (number, replies) in replies {
+            let command = &commands[number];
             let shown: Vec<String> =
                 command.iter().map(|word| format!("\"{}\"", escaped(word.as_bytes()))).collect();
             let shown = shown.join(" ");
-            let ours = connection(reference).read().expect("the reference answers").value;
-            let theirs = match connection(subject).read() {
-                Ok(reply) => reply.value,
+            let (ours, theirs) = match replies {
+                Ok(replies) => replies,
                 Err(error) => {
                     found.push(format!(
                         "seed {seed}, batch {batch}, command {number}: {shown}\n    no reply: {error}"

@@ -178,6 +178,11 @@ fn ask<E: Site>(hub: &Hub<E>, part: &Part, patient: bool) -> CallResult<Option<L
 }
 
 impl Held {
+    /// Whether something of this shard is held.
+    pub fn holds(&self, shard: u16) -> bool {
+        self.leases.iter().any(|(of, _)| *of == shard)
+    }
+
     /// Does the work of one shard and gives it back.
     pub fn finish<E: Site, T: Send + 'static>(
         &mut self,
