@@ -152,6 +152,12 @@ pub fn has_answer(keys: &mut Keyspace, view: View, command: &Command, argv: &[&[
     keys.peek(view, &keys.key(name)).is_some_and(|entry| entry.value().kind() == wanted)
 }
 
+/// Whether a command names ends of streams (`$` and `+`), which are those of the moment when it begins to wait.
+pub fn names_ends(command: &Command, argv: &[&[u8]]) -> bool {
+    let reads = reads_streams(command) && !command.is_write();
+    reads && argv[awaited(command, argv).end..].iter().any(|id| matches!(**id, [b'$' | b'+']))
+}
+
 /// What `$` and `+` of a read stand for from now on, as arguments and their indexes; of the streams that `here` says are on this shard.
 pub fn ends(
     keys: &mut Keyspace,
@@ -160,7 +166,7 @@ pub fn ends(
     argv: &[&[u8]],
     here: impl Fn(&[u8]) -> bool,
 ) -> Vec<(usize, Vec<u8>)> {
-    if !reads_streams(command) || command.is_write() {
+    if !names_ends(command, argv) {
         return Vec::new();
     }
     stream::ends(keys, view, command, argv, here)

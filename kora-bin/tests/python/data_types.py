@@ -1,6 +1,8 @@
 """redis-py with every type of collection: argument 1 is the port of an empty server. Prints ok."""
 
 import sys
+import threading
+import time
 
 import redis
 
@@ -73,6 +75,23 @@ assert delivered == [["x", [("5-1", {"f": "1", "g": "2"})]]]
 assert r.xpending("x", "group")["pending"] == 1 and r.xack("x", "group", "5-1") == 1
 assert r.xinfo_stream("x")["length"] == 2 and r.xinfo_groups("x")[0]["name"] == "group"
 assert r.xtrim("x", maxlen=1, approximate=False) == 1 and r.xdel("x", "5-1") == 0
+
+# waiting
+def later(*command):
+    threading.Timer(0.1, lambda: redis.Redis(port=port).execute_command(*command)).start()
+started = time.monotonic()
+assert r.blpop(["nothing", "at all"], timeout=0.2) is None and 0.19 < time.monotonic() - started < 5
+later("RPUSH", "jobs", "one", "two", "three")
+assert tuple(r.blpop(["nothing", "jobs", "at all"], timeout=5)) == ("jobs", "one")
+assert tuple(r.brpop("jobs", timeout=5)) == ("jobs", "three")
+assert r.blmove("jobs", "working", 5) == "two" and r.brpoplpush("working", "done", timeout=5) == "two"
+later("ZADD", "due", "1.5", "task")
+assert list(r.bzpopmin(["nothing", "due"], timeout=5)) == ["due", "task", 1.5]
+assert r.bzpopmax("due", timeout=0.01) is None and r.blmpop(0.01, 2, "jobs", "nothing", direction="LEFT") is None
+later("XADD", "events", "1-1", "f", "v")
+assert r.xread({"events": "$", "nothing": "$"}, block=5000) == [["events", [("1-1", {"f": "v"})]]]
+assert not r.xread({"events": "$"}, block=10) and r.wait(1, 10) == 0
+assert r.delete("done", "events") == 2
 
 # bits, sketches, places
 assert r.setbit("bits", 7, 1) == 0 and r.getbit("bits", 7) == 1 and r.bitcount("bits") == 1 and r.bitpos("bits", 1) == 7

@@ -149,23 +149,23 @@ fn answer(work: &Work<Executor>, started: Started, to: ReplyTo, mut reply: Outpu
 
 /// Puts a command into the lines of all its keys, which are held.
 async fn wait_on_all(work: &Work<Executor>, mut blocked: Box<BlockedCommand>, shards: &[u16]) {
-    let argv = blocked.words.argv();
-    let mut ends = Vec::new();
-    for &shard in shards {
-        let (view, command, count, words) =
-            (blocked.view, blocked.command, work.shards(), blocked.words.clone());
-        ends.extend(
-            work.hub()
-                .call(shard, move |executor: &mut Executor| {
-                    let here = |key: &[u8]| Slot::of(key).shard(count) == shard;
-                    blocking::ends(&mut executor.shard.keys, view, command, &words.argv(), here)
-                })
-                .await,
-        );
+    if blocking::names_ends(blocked.command, &blocked.words.argv()) {
+        let of_shard = |&shard: &u16| {
+            let (view, command, count, words) =
+                (blocked.view, blocked.command, work.shards(), blocked.words.clone());
+            work.hub().call(shard, move |executor: &mut Executor| {
+                let here = |key: &[u8]| Slot::of(key).shard(count) == shard;
+                blocking::ends(&mut executor.shard.keys, view, command, &words.argv(), here)
+            })
+        };
+        let asked: Vec<_> = shards.iter().map(of_shard).collect();
+        let mut ends = Vec::new();
+        for answer in asked {
+            ends.extend(answer.await);
+        }
+        let words = with_ends(&blocked.words.argv(), &ends);
+        blocked.words = words;
     }
-    let words = with_ends(&argv, &ends);
-    drop(argv);
-    blocked.words = words;
     if !blocked.claim.begin_waiting() {
         return;
     }
