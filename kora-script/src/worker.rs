@@ -189,22 +189,13 @@ fn load(lua: Lua, context: &Context) {
     context.loading.set(false);
     read_globals_from(lua, FUNCTION_GLOBALS);
     if status != Status::Ok {
-        lua.push_nil();
-        lua.insert(-2);
-        let text: &[u8] = match lua.type_of(-1) {
-            Type::String | Type::Number => lua.text(-1).unwrap_or_default(),
-            Type::Table => {
-                lua.raw_get_field(-1, "err");
-                match lua.text(-1) {
-                    Some(text) => {
-                        return fail_with(context, &[b"ERR Error registering functions: ", text]);
-                    }
-                    None => b"unknown error",
-                }
-            }
-            _ => b"unknown error",
-        };
-        fail_with(context, &[b"ERR Error registering functions: ", text]);
+        let head: &[u8] = b"ERR Error registering functions: ";
+        if lua.type_of(-1) == Type::Table {
+            lua.raw_get_field(-1, "err");
+            fail_with(context, &[head, lua.text(-1).unwrap_or(b"ERR unknown error")]);
+        } else {
+            fail_with(context, &[head, b"ERR ", lua.text(-1).unwrap_or(b"unknown error")]);
+        }
     }
 }
 

@@ -1,6 +1,8 @@
 //! Scripts with a handful of commands behind them.
 #![allow(dead_code)]
 
+pub mod redis;
+
 use std::collections::BTreeMap;
 
 use kora_engine::reply::Protocol;
