@@ -10,7 +10,7 @@ use kora_engine::reply::Protocol;
 
 use crate::cjson::Settings;
 use crate::limits;
-use crate::lua::Native;
+use crate::lua::{Lua, Native};
 
 /// Why a script in progress came back to its driver.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -147,6 +147,10 @@ pub(crate) struct Context {
     pub(crate) killed: Cell<bool>,
     /// The text it is killed with.
     pub(crate) kill_text: Cell<&'static str>,
+    /// Where it was when it was killed first, as errors say it: empty until then.
+    pub(crate) place_of_kill: Scratch<Vec<u8>>,
+    /// The state gets no memory any more: how a killed script ends.
+    pub(crate) starved: Cell<bool>,
     /// Elements converted since the time was looked at.
     elements: Cell<u32>,
     /// KEYS, ARGV: lent for the first resumption.
@@ -192,6 +196,8 @@ impl Context {
             slice_is_over: Cell::new(None),
             killed: Cell::new(false),
             kill_text: Cell::new(""),
+            place_of_kill: Scratch::default(),
+            starved: Cell::new(false),
             elements: Cell::new(0),
             keys: Cell::new(LentList::NONE),
             arguments: Cell::new(LentList::NONE),
@@ -226,6 +232,27 @@ impl Context {
     pub(crate) fn suspend(&self, event: Event) {
         // SAFETY: we are on the coroutine's stack (all code of a state runs there), whose yielder this is.
         unsafe { (*self.yielder.get()).suspend(event) }
+    }
+
+    /// Remembers the line that runs.
+    pub(crate) fn note_place_of_kill(&self, lua: Lua) {
+        let place = self.place_of_kill.borrow();
+        if !place.is_empty() {
+            return;
+        }
+        let frame = (0..3).filter_map(|level| lua.frame(level)).find(|frame| !frame.native);
+        if let Some(frame) = frame {
+            place.extend_from_slice(frame.source.to_bytes());
+            place.push(b':');
+            place.extend_from_slice(itoa::Buffer::new().format(frame.line).as_bytes());
+        }
+    }
+
+    /// Makes it a script that nobody has killed.
+    pub(crate) fn revive(&self) {
+        self.killed.set(false);
+        self.starved.set(false);
+        self.place_of_kill.borrow().clear();
     }
 
     /// Asks the driver whether the slice is over, and pauses if so. Whether the script must end.
@@ -287,7 +314,11 @@ pub(crate) unsafe extern "C" fn allocate(
             }
             return std::ptr::null_mut();
         }
-        if new > old && (new > isize::MAX as usize / 2 || used - old + new > context.memory_limit.get()) {
+        if new > old
+            && (context.starved.get()
+                || new > isize::MAX as usize / 2
+                || used - old + new > context.memory_limit.get())
+        {
             return std::ptr::null_mut();
         }
         let moved = if old == 0 {

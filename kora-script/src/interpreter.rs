@@ -68,7 +68,7 @@ impl Interpreter {
     fn run(&mut self, job: Job) -> Outcome {
         self.context().job.set(job);
         self.context().slice_is_over.set(None);
-        self.context().killed.set(false);
+        self.context().revive();
         let event = self.fiber.resume();
         assert!(event == Event::Done, "a job without a script: {event:?}");
         self.context().outcome.get()
@@ -136,7 +136,7 @@ impl Interpreter {
     pub(crate) fn begin(self, job: Job, name: &[u8], protocol: Protocol) -> Running {
         let context = self.context();
         context.job.set(job);
-        context.killed.set(false);
+        context.revive();
         context.reply_protocol.set(protocol);
         context.call_protocol.set(Protocol::Resp2);
         context.error_was_counted.set(false);
@@ -162,10 +162,11 @@ impl Interpreter {
     fn clean(&mut self) {
         let context = self.context();
         if context.killed.get() || context.collector_touched.get() {
-            context.killed.set(false);
+            context.revive();
             context.collector_touched.set(false);
             self.lua.count_hook(on_instructions, limits::HOOK_INSTRUCTIONS);
             self.lua.restart_collector(COLLECTOR_PAUSE, COLLECTOR_STEP);
+            self.lua.collect();
         }
         context.trim();
         if context.memory_used() > context.memory_limit() / 4 * 3 {

@@ -89,14 +89,19 @@ pub(crate) fn fail(lua: Lua, text: &str) -> ! {
     lua.error()
 }
 
-/// Raises what a killed script ends with.
+/// Ends a killed script where it is, again and again until it has ended.
+///
+/// An error raised in a hook would call the handler of `xpcall` while hooks are off, and a handler that loops could not be stopped. Errors of memory
+/// call no handlers: so the script gets no memory any more, and a table is asked for. `pcall` catches that, too, but the hook of lines comes back.
 pub(crate) fn fail_killed(lua: Lua, context: &Context) -> ! {
+    context.note_place_of_kill(lua);
     lua.line_hook(on_instructions);
-    decode::push_error(lua, context.kill_text.get().as_bytes(), false);
-    lua.error()
+    context.starved.set(true);
+    lua.new_table(0, 0);
+    unreachable!("there is no memory")
 }
 
-/// The count hook: looks at the time. A killed script is raised an error at each line from then on, so that `pcall` cannot keep it alive.
+/// The count hook: looks at the time. A killed script is ended at each line from then on, so that `pcall` cannot keep it alive.
 pub(crate) unsafe extern "C-unwind" fn on_instructions(
     state: *mut mlua_sys::lua51::lua_State,
     _: *mut mlua_sys::lua51::lua_Debug,

@@ -454,7 +454,8 @@ extern "C-unwind" fn load(lua: Lua) -> c_int {
 
 /// What a script sets here is set back when it ends.
 extern "C-unwind" fn collect_garbage(lua: Lua) -> c_int {
-    lua.context().collector_touched.set(true);
+    let harmless = matches!(lua.bytes(1), None | Some(b"count" | b"collect" | b"step"));
+    lua.context().collector_touched.set(!harmless || lua.context().collector_touched.get());
     lua.run(natives(lua).collect_garbage)
 }
 

@@ -44,14 +44,13 @@ pub(crate) fn run(lua: Lua) {
     }
     lua.push_value(1);
     if lua.protected_call(0, 0, 0) != Status::Ok {
-        // Out of memory where no script's `pcall` is, or killed there.
-        let out = context.output.borrow();
-        out.clear();
-        match lua.bytes(-1) {
-            Some(text) => {
-                fail_with(context, &[b"ERR Error running script ", context.name.borrow(), b", ", text])
-            }
-            None => fail_with(context, &[b"ERR ", context.kill_text.get().as_bytes()]),
+        // Killed, or out of memory where no script's `pcall` is.
+        context.output.borrow().clear();
+        if context.killed.get() {
+            write_killed(context);
+        } else {
+            let text = lua.bytes(-1).unwrap_or(b"not enough memory");
+            fail_with(context, &[b"ERR Error running script ", context.name.borrow(), b", ", text]);
         }
         lua.set_top(1);
     }
@@ -118,13 +117,13 @@ extern "C-unwind" fn work(lua: Lua) -> c_int {
         }
     };
     context.output.borrow().clear();
-    if status == Status::Ok {
+    if context.starved.get() {
+        // Also when a `pcall` caught it, and nothing came after that.
+        write_killed(context);
+    } else if status == Status::Ok {
         match encode::push_reply(lua, context, &FIELDS) {
             Ok(()) => {}
-            Err(Stopped::Killed) => {
-                context.output.borrow().clear();
-                redis_api::fail_killed(lua, context);
-            }
+            Err(Stopped::Killed) => redis_api::fail_killed(lua, context),
             Err(Stopped::TooLarge) => {
                 context.output.borrow().clear();
                 fail_with(context, &[b"ERR the reply of the script is larger than its memory may be"]);
@@ -187,10 +186,13 @@ fn load(lua: Lua, context: &Context) {
     context.loading.set(true);
     let status = lua.protected_call(0, 0, 0);
     context.loading.set(false);
+    context.starved.set(false);
     read_globals_from(lua, FUNCTION_GLOBALS);
     if status != Status::Ok {
         let head: &[u8] = b"ERR Error registering functions: ";
-        if lua.type_of(-1) == Type::Table {
+        if context.killed.get() {
+            fail_with(context, &[head, b"ERR ", context.kill_text.get().as_bytes()]);
+        } else if lua.type_of(-1) == Type::Table {
             lua.raw_get_field(-1, "err");
             fail_with(context, &[head, lua.text(-1).unwrap_or(b"ERR unknown error")]);
         } else {
@@ -233,6 +235,18 @@ pub(crate) extern "C-unwind" fn handle_error(lua: Lua) -> c_int {
         lua.set_field(-2, c"line");
     }
     1
+}
+
+/// Writes the reply of a script that was killed.
+fn write_killed(context: &Context) {
+    context.starved.set(false);
+    let text = context.kill_text.get().as_bytes();
+    match context.place_of_kill.borrow().as_slice() {
+        b"" => fail_with(context, &[b"ERR ", text]),
+        place => {
+            fail_with(context, &[b"ERR ", text, b" script: ", context.name.borrow(), b", on ", place, b"."])
+        }
+    }
 }
 
 /// Writes what a script has raised (on the top) as its reply. Raises.

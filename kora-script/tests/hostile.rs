@@ -67,10 +67,7 @@ fn endless_scripts_are_killed_wherever_they_are() {
         "local t = {} for i = 1, 100 do t[i] = i end while true do table.concat(t) end",
     ] {
         let reply = killed(source);
-        assert!(
-            reply.starts_with("-ERR Script killed by user with SCRIPT KILL...") || reply.contains("killed"),
-            "{source}: {reply}"
-        );
+        assert!(reply.starts_with("-ERR Script killed by user with SCRIPT KILL..."), "{source}: {reply}");
     }
     let text = killed("while true do end");
     let sha = String::from_utf8_lossy(&kora_script::sha1_hex(b"while true do end")).into_owned();
@@ -110,7 +107,6 @@ fn recursion_without_end_is_an_error() {
         ("return {loadstring('return ' .. ('{'):rep(1e5))}", "*"),
         ("return string.match(('a'):rep(1e6), ('a?'):rep(1e6) .. ('a'):rep(1e6))", "pattern too complex"),
         ("return string.find(('a'):rep(1e5), ('('):rep(300))", "pattern too complex"),
-        ("return string.match(('a'):rep(1e6), '.-b')", "$-1"),
         ("return string.gsub('x', ('x*'):rep(201), '')", "pattern too complex"),
         ("local t = {} t[1] = t return cjson.encode(t)", "excessive nesting"),
         ("cjson.encode_max_depth(1e9) local t = {} t[1] = t return cjson.encode(t)", "excessive nesting"),
