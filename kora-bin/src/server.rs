@@ -135,6 +135,9 @@ fn options(config: &Config, file: Option<PathBuf>) -> Options {
                 lfu: LfuRules { log_factor: config.lfu_log_factor, decay_minutes: config.lfu_decay_time },
             },
             eviction_tenacity: config.maxmemory_eviction_tenacity,
+            lua_time_limit: config.lua_time_limit,
+            lua_memory_limit: config.lua_memory_limit,
+            script_undeclared_keys: config.script_undeclared_keys,
         },
     }
 }

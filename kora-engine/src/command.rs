@@ -52,6 +52,8 @@ bitflags! {
         const MOVABLEKEYS = 1 << 15;
         /// Not allowed during an asynchronous load.
         const NO_ASYNC_LOADING = 1 << 16;
+        /// May be called without any key.
+        const NO_MANDATORY_KEYS = 1 << 17;
     }
 }
 
@@ -89,6 +91,8 @@ bitflags! {
         const GEO = 1 << 13;
         /// `@transaction`
         const TRANSACTION = 1 << 14;
+        /// `@scripting`
+        const SCRIPTING = 1 << 15;
     }
 }
 
@@ -155,6 +159,8 @@ pub struct KeySpec {
     pub begin: Begin,
     /// Which arguments they are from there on.
     pub find: Find,
+    /// What COMMAND INFO says of them besides; empty: nothing.
+    pub notes: &'static str,
 }
 
 /// The indexes of keys in the arguments.
@@ -168,34 +174,54 @@ impl KeySpec {
 
     /// At `index` the number of keys, which follow it.
     pub const fn numkeys(index: u8, flags: KeyFlags) -> KeySpec {
-        KeySpec { flags, begin: Begin::Index(index), find: Find::NumKeys }
+        KeySpec { flags, begin: Begin::Index(index), find: Find::NumKeys, notes: "" }
     }
 
     /// One key after a word, which is looked for from argument `from` on. `word` is in upper case.
     pub const fn after(word: &'static str, from: u8, flags: KeyFlags) -> KeySpec {
-        KeySpec { flags, begin: Begin::Keyword(word, from), find: Find::Range { last: 0, step: 1, limit: 0 } }
+        KeySpec {
+            flags,
+            begin: Begin::Keyword(word, from),
+            find: Find::Range { last: 0, step: 1, limit: 0 },
+            notes: "",
+        }
     }
 
     /// The first half of the arguments after the word STREAMS, which is looked for from argument `from` on.
     pub const fn streams(from: u8, flags: KeyFlags) -> KeySpec {
         let find = Find::Range { last: -1, step: 1, limit: 2 };
-        KeySpec { flags, begin: Begin::Keyword("STREAMS", from), find }
+        KeySpec { flags, begin: Begin::Keyword("STREAMS", from), find, notes: "" }
     }
 
     /// The key after the STORE option of SORT.
     pub const fn sort_store(flags: KeyFlags) -> KeySpec {
-        KeySpec { flags, begin: Begin::SortStore, find: Find::Range { last: 0, step: 1, limit: 0 } }
+        KeySpec {
+            flags,
+            begin: Begin::SortStore,
+            find: Find::Range { last: 0, step: 1, limit: 0 },
+            notes: "",
+        }
     }
 
     /// The keys that the BY and GET patterns of SORT name.
     pub const fn sort_patterns(flags: KeyFlags) -> KeySpec {
-        KeySpec { flags, begin: Begin::SortPatterns, find: Find::Range { last: 0, step: 1, limit: 0 } }
+        KeySpec {
+            flags,
+            begin: Begin::SortPatterns,
+            find: Find::Range { last: 0, step: 1, limit: 0 },
+            notes: "",
+        }
+    }
+
+    /// The same with a note.
+    pub const fn noted(self, notes: &'static str) -> KeySpec {
+        KeySpec { notes, ..self }
     }
 
     /// Keys from `first` to `last` every `step`; a negative `last` counts from the end.
     pub const fn range(first: u8, last: i8, step: u8, flags: KeyFlags) -> KeySpec {
         let last = if last < 0 { last } else { last - first as i8 };
-        KeySpec { flags, begin: Begin::Index(first), find: Find::Range { last, step, limit: 0 } }
+        KeySpec { flags, begin: Begin::Index(first), find: Find::Range { last, step, limit: 0 }, notes: "" }
     }
 
     /// The argument indexes of the keys of a command, all of them within its arguments. None are given when the arguments do
@@ -326,6 +352,8 @@ pub enum Group {
     Geo,
     /// Several commands as one.
     Transactions,
+    /// Lua.
+    Scripting,
 }
 
 impl Group {
@@ -346,6 +374,7 @@ impl Group {
             Group::Hyperloglog => "hyperloglog",
             Group::Geo => "geo",
             Group::Transactions => "transactions",
+            Group::Scripting => "scripting",
         }
     }
 }
@@ -415,10 +444,21 @@ pub enum Run {
     Everywhere(Handler, Merge),
     /// On the shard that the cursor in argument 1 names (SCAN).
     ByCursor(Handler),
+    /// A script, on the shards that own its keys.
+    Script(ScriptCommand),
     /// In the network layer, which has the connections, the configuration and the statistics.
     Server(ServerCommand),
     /// Only its subcommands run.
     Container,
+}
+
+/// Commands that run a script.
+#[allow(missing_docs)] // the names are those of the commands
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ScriptCommand {
+    Eval,
+    EvalSha,
+    Fcall,
 }
 
 /// Commands that the network layer executes.
@@ -492,6 +532,19 @@ pub enum ServerCommand {
     Discard,
     Watch,
     Unwatch,
+    ScriptDebug,
+    ScriptExists,
+    ScriptFlush,
+    ScriptKill,
+    ScriptLoad,
+    FunctionDelete,
+    FunctionDump,
+    FunctionFlush,
+    FunctionKill,
+    FunctionList,
+    FunctionLoad,
+    FunctionRestore,
+    FunctionStats,
     /// `X HELP` of any container: the text is the container's `help` lines.
     Help,
 }

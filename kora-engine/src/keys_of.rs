@@ -1,7 +1,7 @@
 //! Which arguments of a command are keys: COMMAND GETKEYS and GETKEYSANDFLAGS, and routing.
 
 use crate::args;
-use crate::command::{Begin, Command, KeyFlags};
+use crate::command::{Begin, Command, Flags, KeyFlags};
 
 /// One key of a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,16 +16,17 @@ pub struct KeyAt {
 /// the arity has been checked. None when the specifications point outside the arguments.
 pub fn keys_of(command: &Command, argv: &[&[u8]]) -> Option<Vec<KeyAt>> {
     let mut keys = Vec::new();
+    let keys_are_optional = command.spec.flags.contains(Flags::NO_MANDATORY_KEYS);
     for spec in command.spec.keys {
         let flags = flags_given(command, argv, spec.flags);
         let before = keys.len();
         keys.extend(spec.positions(argv).map(|index| KeyAt { index, flags }));
-        let optional = !matches!(spec.begin, Begin::Index(_));
+        let optional = !matches!(spec.begin, Begin::Index(_)) || keys_are_optional;
         if keys.len() == before && !optional {
             return None;
         }
     }
-    if keys.is_empty() && !command.spec.keys.is_empty() {
+    if keys.is_empty() && !command.spec.keys.is_empty() && !keys_are_optional {
         return None;
     }
     Some(keys)

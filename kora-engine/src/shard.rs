@@ -86,7 +86,9 @@ impl Shard {
     ) -> Applied {
         let handler = match command.spec.run {
             Run::Keys(handler, _) | Run::Everywhere(handler, _) | Run::ByCursor(handler) => handler,
-            Run::Server(_) | Run::Container => unreachable!("{} is not a shard's command", command.full_name),
+            Run::Server(_) | Run::Script(_) | Run::Container => {
+                unreachable!("{} is not a shard's command", command.full_name)
+            }
         };
         let mut exec = Exec { shard: self, view, command, argv, frame };
         match handler(&mut exec, reply) {

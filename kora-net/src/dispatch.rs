@@ -76,6 +76,9 @@ impl Executor {
         }
         let unanswered = connection.reply_mode != ReplyMode::On;
         let in_multi = connection.queue.is_some();
+        if self.process.has_slow_scripts() && !command.spec.flags.contains(Flags::ALLOW_BUSY) {
+            return self.reject(index, Some(command), argv, self.busy());
+        }
         if self.process.paused_until_ms.load(Ordering::Relaxed) != 0 && self.pause(index, command) {
             return;
         }
@@ -170,6 +173,7 @@ impl Executor {
                     self.run_there(index, shard, command, argv, frame)
                 }
             }
+            Run::Script(kind) => self.route_script(index, kind, command, argv),
             Run::Server(server) => self.run_server(index, command, server, argv),
             Run::Container => self.reject(index, Some(command), argv, Error::wrong_arity(&command.full_name)),
         }
@@ -199,7 +203,7 @@ impl Executor {
 
     /// Whether somebody holds what a command of this shard wants. Then it is kept until its turn comes, and the connection waits.
     #[cold]
-    fn wait_for_keys(&mut self, index: u32, command: &'static Command, argv: &[&[u8]]) -> bool {
+    pub(crate) fn wait_for_keys(&mut self, index: u32, command: &'static Command, argv: &[&[u8]]) -> bool {
         let wants = footprint::wants_of(&self.shard.keys, command, argv);
         if self.locks.is_free(&wants) {
             return false;
@@ -226,7 +230,7 @@ impl Executor {
 
     /// On the shard of another executor.
     #[inline]
-    fn run_there(
+    pub(crate) fn run_there(
         &mut self,
         index: u32,
         shard: u16,
@@ -480,7 +484,7 @@ impl Executor {
     }
 
     /// Starts a coordinator for a connection, which waits for it.
-    fn coordinate(
+    pub(crate) fn coordinate(
         &mut self,
         index: u32,
         task: crate::coordinate::Task,

@@ -23,13 +23,14 @@ use crate::process::{now_ms, Phase, Process};
 use crate::resp::encode::{Output, RespSink};
 use crate::resp::parse::{ParseLimits, Parser, ProtocolError, Step};
 use crate::ring::{Completion, Received, Sleep, SocketRing};
+use crate::script::Scripting;
 use crate::transaction::footprint;
 use crate::transaction::locks::{Asked, Locks, Wants};
 use crate::transaction::{Kept, Waiter};
 use crate::watch::Watched;
 use crate::words::Words;
 use bytes::Bytes;
-use kora_engine::command::{registry, Command, Registry};
+use kora_engine::command::{registry, Command, Registry, Run};
 use kora_engine::exec::Continuation;
 use kora_engine::keyspace::{Key, View};
 use kora_engine::reply::{Protocol, Reply};
@@ -194,6 +195,10 @@ pub struct Executor {
     /// Queues of past transactions, kept for their memory.
     #[expect(clippy::vec_box, reason = "they move to connections and back as they are")]
     pub(crate) spare_queues: Vec<Box<Queue>>,
+    /// Scripts, and the interpreters that run them.
+    pub(crate) scripting: Scripting,
+    /// Coordinators that go on in the next turn.
+    pub(crate) next_turn: Vec<Answer>,
     /// What all executors share.
     pub process: Arc<Process>,
     /// What it does about too much memory.
@@ -292,6 +297,8 @@ impl Executor {
             blocking: Blocking::default(),
             watched: Watched::default(),
             spare_queues: Vec::new(),
+            scripting: Scripting::new(settings.lua_memory_limit as usize),
+            next_turn: Vec::new(),
             relief: Relief::default(),
             hub: Hub::default(),
             now,
@@ -378,8 +385,12 @@ impl Executor {
         }
         self.expire_blocked();
         self.start_due();
+        for answer in std::mem::take(&mut self.next_turn) {
+            self.returned(answer.call, Box::new(()));
+        }
         self.run_tasks();
         self.run_slices();
+        self.run_scripts();
         self.tick();
         self.background_due |= self.keep_within_limit();
         // Of keys that have expired or were evicted.
@@ -391,6 +402,9 @@ impl Executor {
             || !self.slices.is_empty()
             || self.blocking.has_due()
         {
+            return Ok(None);
+        }
+        if self.scripting.has_work() || !self.next_turn.is_empty() {
             return Ok(None);
         }
         if self.background_due || self.process.phase() != Phase::Running {
@@ -1015,6 +1029,18 @@ impl Executor {
                         continue;
                     }
                 }
+                if let Run::Script(kind) = command.spec.run {
+                    let asker = (from, head.to);
+                    if !self.serve_script(kind, command, &argv, view, head.protocol, asker, &mut answers) {
+                        continue;
+                    }
+                    answer_heads.push(AnswerHead {
+                        to: head.to,
+                        end: answers.buf.len(),
+                        shared_end: answers.shared.len(),
+                    });
+                    continue;
+                }
                 let reply = &mut RespSink::new(&mut answers, head.protocol);
                 let applied = self.shard.apply(view, command, &argv, frame, reply);
                 match head.to {
@@ -1622,6 +1648,7 @@ impl Executor {
             n => n.saturating_mul(1_000_000),
         };
         self.slow_nanos = slowlog.min(latency);
+        self.scripting.copies.set_memory_limit(settings.lua_memory_limit as usize);
         self.memory_settings_changed();
         self.next_tick_ms = self.now;
     }

@@ -12,6 +12,7 @@
 //! | `memory` | how much there is and may be; eviction of each executor's share |
 //! | [`coordinate`] | async functions over several executors |
 //! | [`transaction`] | what is atomic over several shards: locks, and who waits for whom |
+//! | `script` | EVAL, FCALL: what drives interpreters |
 //! | `several` | commands over several shards |
 //! | `blocking` | commands that wait for their keys: lines, claims, time-outs |
 //! | [`multi`] | MULTI and EXEC: the queue of a connection, and its execution as one |
@@ -34,6 +35,7 @@ pub mod options;
 pub mod process;
 pub mod resp;
 pub mod ring;
+mod script;
 pub mod server;
 mod several;
 mod site;

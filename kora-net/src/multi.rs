@@ -18,6 +18,7 @@
 use crate::coordinate::{Hub, Task};
 use crate::mail::ReplyTo;
 use crate::resp::encode::{Output, RespSink};
+use crate::script::call::Holds;
 use crate::several::{self, Home};
 use crate::transaction::footprint::{self, Footprint};
 use crate::transaction::locks::{Mode, Wants};
@@ -44,6 +45,11 @@ pub enum Place {
     AtOnce,
     /// In the network layer, which may need rounds.
     Rounds,
+    /// A script, which the network layer runs over the shards that it holds: those of its keys, or all.
+    Script {
+        /// It need not declare its keys.
+        undeclared: bool,
+    },
 }
 
 /// What the queued commands have in common.
@@ -152,6 +158,10 @@ impl Queue {
             Place::Several => self.extent = Extent::Several,
             Place::AtOnce => {}
             Place::Rounds => self.rounds = true,
+            Place::Script { .. } => {
+                self.extent = Extent::Several;
+                self.rounds = true;
+            }
         }
         true
     }
@@ -224,6 +234,9 @@ impl Queue {
         let mut footprint = Footprint::new(shards);
         for Entry { command, argv, place, .. } in self.iter() {
             footprint.add_command(keys, command, &argv);
+            if let Place::Script { undeclared } = place {
+                Holds::of(command, &argv, shards, undeclared).want(&mut footprint);
+            }
             let sorts = matches!(command.spec.run, Run::Keys(_, Spread::Coordinate(Coordinated::Sort)));
             if sorts && place == Place::Several && !several::sort_patterns(&argv).is_empty() {
                 // Which keys the patterns name is seen only in the elements.
@@ -250,6 +263,9 @@ pub struct Served {
 /// Runs the queued command at a position in the network layer of its connection.
 pub type Serve = Box<dyn Fn(usize) -> Pin<Box<dyn Future<Output = Served>>>>;
 
+/// Runs the queued script at a position, with what it wants held; also when its client has gone meanwhile: the whole of a transaction happens.
+pub type RunScript = Box<dyn Fn(usize, View, Protocol) -> Pin<Box<dyn Future<Output = Output>>>>;
+
 /// A transaction that is executed by a coordinator.
 pub struct Transaction {
     /// Its commands.
@@ -266,6 +282,8 @@ pub struct Transaction {
     pub to: ReplyTo,
     /// For its commands of the network layer.
     pub serve: Serve,
+    /// Its way to run scripts.
+    pub script: RunScript,
 }
 
 /// The coordinator of a transaction that cannot run in place.
@@ -408,6 +426,12 @@ impl<E: Site> Execution<E> {
                 Place::Rounds => {
                     self.run_batches(None).await;
                     self.serve(at).await;
+                }
+                Place::Script { .. } => {
+                    self.run_batches(None).await;
+                    let view = View { db: entry.db, ..self.transaction.view };
+                    let reply = (self.transaction.script)(at, view, self.protocol).await;
+                    self.take_one(reply, at);
                 }
             }
         }

@@ -148,4 +148,10 @@ pub struct Settings {
     pub eviction: EvictionRules,
     /// From 0 to 100: how long an executor evicts at a stretch before it serves again (`maxmemory-eviction-tenacity`).
     pub eviction_tenacity: u8,
+    /// Time after which a script is too slow, milliseconds: others are told BUSY. 0: never.
+    pub lua_time_limit: u64,
+    /// Memory that one interpreter may take, bytes.
+    pub lua_memory_limit: u64,
+    /// Scripts hold all shards, and so may use keys that they have not declared.
+    pub script_undeclared_keys: bool,
 }

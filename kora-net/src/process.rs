@@ -4,6 +4,7 @@ use crate::limits::{NOFILE_PER_EXECUTOR, NOFILE_RESERVED};
 use crate::mail::Doorbell;
 use crate::memory::Gauge;
 use crate::options::{Options, Settings};
+use crate::script::store::Store;
 use kora_modules::observe::slowlog::SlowlogIds;
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicU8, AtomicUsize, Ordering};
@@ -43,6 +44,12 @@ pub struct Process {
     pub next_blocked: AtomicU64,
     /// Numbers of slow log entries.
     pub slowlog_ids: SlowlogIds,
+    /// Scripts and libraries of functions.
+    pub(crate) scripts: Store,
+    /// Scripts that have run for too long and still do.
+    pub slow_scripts: AtomicU32,
+    /// The same for functions.
+    pub slow_functions: AtomicU32,
     /// CLIENT PAUSE: until when, Unix milliseconds; 0 when nothing is paused.
     pub paused_until_ms: AtomicU64,
     /// CLIENT PAUSE WRITE: only writes are held up.
@@ -98,6 +105,9 @@ impl Process {
             next_executor: AtomicUsize::new(0),
             next_blocked: AtomicU64::new(1),
             slowlog_ids: SlowlogIds::default(),
+            scripts: Store::default(),
+            slow_scripts: AtomicU32::new(0),
+            slow_functions: AtomicU32::new(0),
             paused_until_ms: AtomicU64::new(0),
             pause_writes_only: AtomicU8::new(0),
             config: Mutex::new(LiveConfig { settings: options.settings.clone(), changed: BTreeSet::new() }),
@@ -120,6 +130,12 @@ impl Process {
             0 => Phase::Running,
             _ => Phase::Stopping,
         }
+    }
+
+    /// Whether a script or a function has run for too long and still does.
+    #[inline]
+    pub fn has_slow_scripts(&self) -> bool {
+        self.slow_scripts.load(Ordering::Relaxed) | self.slow_functions.load(Ordering::Relaxed) != 0
     }
 
     /// Asks every executor to finish what was accepted and to end. Safe to call from any thread, more than once.

@@ -5,11 +5,12 @@ use crate::dispatch::Asker;
 use crate::executor::{Executor, KeptOrigin, SliceOrigin};
 use crate::mail::ReplyTo;
 use crate::resp::encode::{Output, RespSink};
+use crate::script::alone::Began;
 use crate::several::Home;
 use crate::transaction::locks::{Lease, Locks};
 use crate::transaction::{Kept, Site, Waiter};
 use crate::watch::Watched;
-use kora_engine::command::Command;
+use kora_engine::command::{Command, Run};
 use kora_engine::keyspace::View;
 use kora_engine::shard::{Applied, Shard};
 
@@ -59,17 +60,31 @@ impl Site for Executor {
         self.has_memory_for(command, argv);
     }
 
-    fn run_kept(&mut self, kept: Kept<KeptOrigin>) {
+    fn run_kept(&mut self, kept: Kept<KeptOrigin>, lease: Lease) -> Option<Lease> {
         let Kept { origin, command, words, view, protocol } = kept;
         let origin = match origin {
             KeptOrigin::Plain(origin) => origin,
-            KeptOrigin::Blocking(blocked) => return self.attempt_or_wait(blocked),
+            KeptOrigin::Blocking(blocked) => {
+                self.attempt_or_wait(blocked);
+                return Some(lease);
+            }
         };
         let argv = words.argv();
         self.make_room(command, &argv);
         let mut reply = Output::default();
         let view = View { now: self.now, ..view };
-        let applied = self.shard.apply(view, command, &argv, None, &mut RespSink::new(&mut reply, protocol));
+        let applied = if let Run::Script(kind) = command.spec.run {
+            match self.begin_script(kind, command, &argv, view, protocol, &mut reply) {
+                Began::Paused(paused) => {
+                    let started = self.started(command, &argv);
+                    self.pause_script(paused, Some(lease), origin, started);
+                    return None;
+                }
+                began => began.applied(),
+            }
+        } else {
+            self.shard.apply(view, command, &argv, None, &mut RespSink::new(&mut reply, protocol))
+        };
         let (asker, to) = match origin {
             SliceOrigin::Own(to) => (self.asked_by(to).map(Asker::Connection), to),
             SliceOrigin::Peer(from, to) => (Some(Asker::Peer(from, to)), to),
@@ -83,6 +98,7 @@ impl Site for Executor {
             Applied::Later(work) => self.add_slice(work, origin, protocol, reply),
             _ => self.deliver_late(origin, reply),
         }
+        Some(lease)
     }
 
     fn settle(&mut self, lease: Option<&Lease>) {

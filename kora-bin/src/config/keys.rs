@@ -57,6 +57,7 @@ const CLIENTS: &str = "Clients and limits";
 const DATA: &str = "Data";
 const MEMORY: &str = "Memory";
 const ENCODINGS: &str = "Encodings";
+const SCRIPTS: &str = "Scripts";
 const OBSERVE: &str = "Logs and monitoring";
 
 const I32_MAX: i64 = i32::MAX as i64;
@@ -394,6 +395,30 @@ pub(crate) static KEYS: &[Key] = &[
         default: Default::Text("64"),
         redis: Some("zset-max-listpack-value"),
         help: "Bytes of the longest member of a packed sorted set",
+    },
+    Key {
+        name: "lua_time_limit",
+        group: SCRIPTS,
+        kind: Kind::Integer { min: 0, max: i64::MAX },
+        default: Default::Text("5000"),
+        redis: Some("lua-time-limit"),
+        help: "Milliseconds after which a script is too slow: others are told BUSY until it ends or is killed; 0 for never",
+    },
+    Key {
+        name: "lua_memory_limit",
+        group: SCRIPTS,
+        kind: Kind::Bytes { min: 1 << 20, max: 1 << 40 },
+        default: Default::Text("64mb"),
+        redis: Some("lua-memory-limit"),
+        help: "Bytes that the interpreter of one script may take; a script that wants more fails",
+    },
+    Key {
+        name: "script_undeclared_keys",
+        group: SCRIPTS,
+        kind: Kind::Boolean,
+        default: Default::Text("false"),
+        redis: Some("script-undeclared-keys"),
+        help: "Scripts may use keys that they have not declared, wherever they are: each holds all data while it runs",
     },
     Key {
         name: "log_level",

@@ -101,6 +101,12 @@ pub struct Config {
     pub maxmemory_samples: u8,
     /// How long eviction goes on at a stretch, from 0 to 100.
     pub maxmemory_eviction_tenacity: u8,
+    /// Milliseconds after which a script is too slow, 0 for never.
+    pub lua_time_limit: u64,
+    /// Bytes that the interpreter of one script may take.
+    pub lua_memory_limit: u64,
+    /// Whether scripts may use keys that they have not declared.
+    pub script_undeclared_keys: bool,
     /// How slowly the counters of the LFU policies grow.
     pub lfu_log_factor: u32,
     /// Minutes without an access that take one off a counter, 0 for never.

@@ -72,6 +72,7 @@ families! {
     object_of_collections
     protocol
     scan
+    scripting
     server
     set
     set_algebra

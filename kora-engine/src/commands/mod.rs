@@ -17,6 +17,7 @@ mod list;
 pub(crate) mod long_reply;
 mod object;
 pub(crate) mod scan;
+mod scripting;
 mod server;
 mod set;
 mod sort;
@@ -46,4 +47,5 @@ pub(crate) const FAMILIES: &[&[CommandSpec]] = &[
     zset::ROWS,
     geo::ROWS,
     transactions::ROWS,
+    scripting::ROWS,
 ];

@@ -8,7 +8,7 @@ use kora_engine::keys_of::{keys_of, KeyAt};
 use kora_engine::reply::Reply;
 use kora_engine::syntax::{self, Argument, Kind};
 
-const FLAG_NAMES: [(Flags, &str); 17] = [
+const FLAG_NAMES: [(Flags, &str); 18] = [
     (Flags::WRITE, "write"),
     (Flags::READONLY, "readonly"),
     (Flags::DENYOOM, "denyoom"),
@@ -24,6 +24,7 @@ const FLAG_NAMES: [(Flags, &str); 17] = [
     (Flags::NO_AUTH, "no_auth"),
     (Flags::NO_MULTI, "no_multi"),
     (Flags::ALLOW_BUSY, "allow_busy"),
+    (Flags::NO_MANDATORY_KEYS, "no_mandatory_keys"),
     (Flags::MOVABLEKEYS, "movablekeys"),
     (Flags::NO_ASYNC_LOADING, "no_async_loading"),
 ];
@@ -34,7 +35,8 @@ fn categories(spec: &CommandSpec) -> Vec<&'static str> {
     let flag = |flag| spec.flags.contains(flag);
     [
         (row(Categories::KEYSPACE), "keyspace"),
-        (row(Categories::READ) || flag(Flags::READONLY), "read"),
+        // A script is not a read, whatever it may do.
+        (row(Categories::READ) || flag(Flags::READONLY) && !row(Categories::SCRIPTING), "read"),
         (row(Categories::WRITE) || flag(Flags::WRITE), "write"),
         (row(Categories::SET), "set"),
         (row(Categories::SORTEDSET), "sortedset"),
@@ -53,6 +55,7 @@ fn categories(spec: &CommandSpec) -> Vec<&'static str> {
         (row(Categories::DANGEROUS) || flag(Flags::ADMIN), "dangerous"),
         (row(Categories::CONNECTION), "connection"),
         (row(Categories::TRANSACTION), "transaction"),
+        (row(Categories::SCRIPTING), "scripting"),
     ]
     .into_iter()
     .filter_map(|(there, name)| there.then_some(name))
@@ -158,7 +161,8 @@ fn legacy_range(specs: &[KeySpec]) -> (i64, i64, i64) {
 }
 
 fn write_key_spec(keys: &KeySpec, reply: &mut dyn Reply) {
-    let notes = keys.begin.notes();
+    let indescribable = keys.begin.notes();
+    let notes = indescribable.or((!keys.notes.is_empty()).then_some(keys.notes));
     reply.map(3 + notes.is_some() as usize);
     if let Some(notes) = notes {
         reply.bulk(b"notes");
@@ -196,7 +200,7 @@ fn write_key_spec(keys: &KeySpec, reply: &mut dyn Reply) {
     reply.map(2);
     reply.bulk(b"type");
     match keys.find {
-        _ if notes.is_some() => {
+        _ if indescribable.is_some() => {
             reply.bulk(b"unknown");
             reply.bulk(b"spec");
             reply.map(0);

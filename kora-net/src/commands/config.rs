@@ -217,6 +217,26 @@ const PARAMETERS: &[Parameter] = &[
         },
     },
     Parameter {
+        name: "lua-memory-limit",
+        key: "lua_memory_limit",
+        get: |_, settings| settings.lua_memory_limit.to_string(),
+        set: Setter::Memory {
+            min: 1 << 20,
+            max: 1 << 40,
+            set: |settings, bytes| settings.lua_memory_limit = bytes,
+        },
+    },
+    Parameter {
+        name: "lua-time-limit",
+        key: "lua_time_limit",
+        get: |_, settings| settings.lua_time_limit.to_string(),
+        set: Setter::Integer {
+            min: 0,
+            max: i64::MAX,
+            set: |settings, milliseconds| settings.lua_time_limit = milliseconds as u64,
+        },
+    },
+    Parameter {
         name: "maxclients",
         key: "max_clients",
         get: |_, settings| settings.max_clients.to_string(),
@@ -307,6 +327,12 @@ const PARAMETERS: &[Parameter] = &[
         }),
     },
     fixed("save", |_, _| String::new()),
+    Parameter {
+        name: "script-undeclared-keys",
+        key: "script_undeclared_keys",
+        get: |_, settings| yes_or_no(settings.script_undeclared_keys),
+        set: Setter::Boolean(|settings, on| settings.script_undeclared_keys = on),
+    },
     Parameter {
         name: "set-max-intset-entries",
         key: "set_max_intset_entries",
@@ -757,6 +783,9 @@ pub(super) mod tests {
                 maxmemory: 0,
                 eviction: Default::default(),
                 eviction_tenacity: 10,
+                lua_time_limit: 5000,
+                lua_memory_limit: 64 << 20,
+                script_undeclared_keys: false,
             },
         }
     }

@@ -17,7 +17,7 @@ const NO_PASSWORD_SET: Error = Error::new(
 pub(super) const NAME_CHARACTERS: Error =
     Error::new("ERR Client names cannot contain spaces, newlines or special characters.");
 
-pub(super) fn ping(argv: &[&[u8]], reply: &mut dyn Reply) -> Result<Served, Error> {
+pub(crate) fn ping(argv: &[&[u8]], reply: &mut dyn Reply) -> Result<Served, Error> {
     match argv {
         [_] => reply.simple("PONG"),
         [_, message] => reply.bulk(message),
@@ -26,7 +26,7 @@ pub(super) fn ping(argv: &[&[u8]], reply: &mut dyn Reply) -> Result<Served, Erro
     Ok(Served::Replied)
 }
 
-pub(super) fn echo(argv: &[&[u8]], reply: &mut dyn Reply) -> Result<Served, Error> {
+pub(crate) fn echo(argv: &[&[u8]], reply: &mut dyn Reply) -> Result<Served, Error> {
     reply.bulk(argv[1]);
     Ok(Served::Replied)
 }
@@ -187,7 +187,7 @@ pub(super) fn reset(executor: &mut Executor, index: u32, reply: &mut dyn Reply) 
     Ok(Served::Replied)
 }
 
-pub(super) fn time(reply: &mut dyn Reply) -> Result<Served, Error> {
+pub(crate) fn time(reply: &mut dyn Reply) -> Result<Served, Error> {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     reply.array(2);
     reply.bulk_int(now.as_secs() as i64);

@@ -12,14 +12,15 @@ mod client;
 mod client_filter;
 mod client_line;
 pub(crate) mod cluster;
-mod command;
+pub(crate) mod command;
 mod config;
-mod connection;
+pub(crate) mod connection;
 mod help;
 mod info;
 mod latency;
 mod lifecycle;
 mod memory;
+mod script;
 mod slowlog;
 #[cfg(test)]
 mod testing;
@@ -129,6 +130,19 @@ pub(crate) fn run(
         ServerCommand::Discard => executor.discard(index, reply),
         ServerCommand::Watch => executor.watch(index, command, argv, reply),
         ServerCommand::Unwatch => executor.unwatch(index, reply),
+        ServerCommand::ScriptDebug
+        | ServerCommand::ScriptExists
+        | ServerCommand::ScriptFlush
+        | ServerCommand::ScriptKill
+        | ServerCommand::ScriptLoad
+        | ServerCommand::FunctionDelete
+        | ServerCommand::FunctionDump
+        | ServerCommand::FunctionFlush
+        | ServerCommand::FunctionKill
+        | ServerCommand::FunctionList
+        | ServerCommand::FunctionLoad
+        | ServerCommand::FunctionRestore
+        | ServerCommand::FunctionStats => script::run(executor, index, server, argv, reply),
         ServerCommand::Help => {
             help::write(command, reply);
             Ok(Served::Replied)

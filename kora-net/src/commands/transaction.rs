@@ -9,6 +9,9 @@ use crate::mail::ReplyTo;
 use crate::memory::OUT_OF_MEMORY;
 use crate::multi::{self, Entry, Extent, Place, Queue, Transaction};
 use crate::resp::encode::{Output, RespSink};
+use crate::script::call::Holds;
+use crate::script::spread::Spreading;
+use crate::several;
 use crate::watch::{self, Watching};
 use kora_engine::args::parse_i64;
 use kora_engine::command::{Command, Flags, Run, ServerCommand};
@@ -210,6 +213,7 @@ impl Executor {
             Run::Server(server) if answers_at_once(server) => Place::AtOnce,
             Run::Server(_) => Place::Rounds,
             Run::Container => Place::AtOnce,
+            Run::Script(_) => Place::Script { undeclared: self.settings.script_undeclared_keys },
             _ => self.shard_of(command, argv, second_argument).map_or(Place::Several, Place::Shard),
         };
         let (limit, databases) = (self.settings.multi_queue_limit, self.process.options.databases);
@@ -462,7 +466,8 @@ impl Executor {
         let queue: Arc<Queue> = Arc::from(queue);
         let serve = serve_by(self, to, queue.clone());
         let watching = watching.map(Arc::from);
-        let transaction = Transaction { queue, watching, view, protocol, silent, to, serve };
+        let script = scripts_of(self, to, queue.clone());
+        let transaction = Transaction { queue, watching, view, protocol, silent, to, serve, script };
         let task = multi::task(self, transaction);
         let (hub, home) = (self.hub.clone(), self.id);
         let task = Box::pin(async move {
@@ -482,6 +487,46 @@ impl Executor {
     fn seat(&mut self, index: u32) -> &mut Connection {
         self.connection(index)
     }
+}
+
+/// What runs the scripts of a transaction, on the executor of its connection.
+fn scripts_of(executor: &Executor, to: ReplyTo, queue: Arc<Queue>) -> multi::RunScript {
+    let (hub, home) = (executor.hub.clone(), executor.id);
+    Box::new(move |at, view, protocol| {
+        let (hub, queue) = (hub.clone(), queue.clone());
+        Box::pin(async move {
+            let begun = hub.call(home, move |executor: &mut Executor| {
+                let Entry { command, argv, place, .. } = queue.get(at);
+                let started = executor.started(command, &argv);
+                let (Run::Script(kind), Place::Script { undeclared }) = (command.spec.run, place) else {
+                    unreachable!("{} is no script", command.full_name)
+                };
+                let prepared = match executor.prepare_script(kind, command, &argv) {
+                    Ok(prepared) => prepared,
+                    Err(error) => {
+                        let mut reply = Output::default();
+                        RespSink::new(&mut reply, protocol).error(error.text());
+                        return (Some(reply), started);
+                    }
+                };
+                let holds = Holds::of(command, &argv, executor.count, undeclared);
+                let asked = several::Asked { command, argv: &argv, view, protocol };
+                let script = Spreading::new(executor, prepared, asked, holds);
+                executor.hub.leave(Box::pin(script.run()));
+                (None, started)
+            });
+            let (reply, started) = begun.await;
+            let reply = match reply {
+                Some(reply) => reply,
+                None => hub.take_left().expect("it has been left").await,
+            };
+            let accounted = hub.call(home, move |executor: &mut Executor| {
+                executor.account_started(&started, to, &reply);
+                reply
+            });
+            accounted.await
+        })
+    })
 }
 
 /// What runs commands of the network layer for a transaction, on the executor of its connection.

@@ -120,6 +120,11 @@ impl Executor {
         !self.relief.limited || !command.spec.flags.contains(Flags::DENYOOM) || self.makes_room(argv)
     }
 
+    /// Whether there is memory for more. Evicts when that is needed.
+    pub(crate) fn has_memory(&mut self) -> bool {
+        !self.relief.limited || self.makes_room(&[])
+    }
+
     #[inline(never)]
     fn makes_room(&mut self, argv: &[&[u8]]) -> bool {
         let bytes = argv.iter().map(|arg| arg.len() + WRITE_OVERHEAD).sum::<usize>();

@@ -92,6 +92,9 @@ impl TestServer {
                 maxmemory: 0,
                 eviction: Default::default(),
                 eviction_tenacity: 10,
+                lua_time_limit: 5000,
+                lua_memory_limit: 64 << 20,
+                script_undeclared_keys: false,
             },
         };
         change(&mut options);

@@ -34,6 +34,8 @@ pub fn wants_of(keys: &Keyspace, command: &Command, argv: &[&[u8]]) -> Wants {
             spec.positions(argv).map(move |at| (fingerprint(keys, argv[at]), mode))
         })),
         Run::Everywhere(..) | Run::ByCursor(_) => Wants::whole(everywhere_mode(command)),
+        // What it does there without having declared it is to be atomic as well.
+        Run::Script(_) => Wants::whole(Mode::Exclusive),
         Run::Server(_) | Run::Container => Wants::default(),
     }
 }
@@ -52,6 +54,8 @@ pub fn everywhere_mode(command: &Command) -> Mode {
 pub struct Footprint {
     shards: u16,
     keys: Vec<(u16, u64, Mode)>,
+    /// Shards that are wanted as a whole.
+    wholes: Vec<(u16, Mode)>,
     whole: Option<Mode>,
 }
 
@@ -64,6 +68,11 @@ impl Footprint {
     /// A key.
     pub fn add_key(&mut self, keys: &Keyspace, key: &[u8], mode: Mode) {
         self.keys.push((Slot::of(key).shard(self.shards), fingerprint(keys, key), mode));
+    }
+
+    /// A shard as a whole.
+    pub fn add_shard(&mut self, shard: u16, mode: Mode) {
+        self.wholes.push((shard, mode));
     }
 
     /// Every shard as a whole.
@@ -83,7 +92,8 @@ impl Footprint {
                 }
             }
             Run::Everywhere(..) | Run::ByCursor(_) => self.add_everything(everywhere_mode(command)),
-            Run::Server(_) | Run::Container => {}
+            // What a script wants depends on settings as well: see `script::spread`.
+            Run::Script(_) | Run::Server(_) | Run::Container => {}
         }
     }
 
@@ -91,14 +101,23 @@ impl Footprint {
     pub fn parts(self) -> Vec<Part> {
         if let Some(mode) = self.whole {
             // Keys that are written among shards that are read are rare: the stronger one for all then.
-            let mode = self.keys.iter().map(|&(.., mode)| mode).fold(mode, Mode::max);
+            let modes =
+                self.keys.iter().map(|&(.., mode)| mode).chain(self.wholes.iter().map(|&(_, mode)| mode));
+            let mode = modes.fold(mode, Mode::max);
             return (0..self.shards).map(|shard| Part { shard, wants: Wants::whole(mode) }).collect();
         }
-        let mut shards: SmallVec<[u16; 8]> = self.keys.iter().map(|&(shard, ..)| shard).collect();
+        let keyed = self.keys.iter().map(|&(shard, ..)| shard);
+        let mut shards: SmallVec<[u16; 8]> =
+            keyed.chain(self.wholes.iter().map(|&(shard, _)| shard)).collect();
         shards.sort_unstable();
         shards.dedup();
-        let of =
-            |shard| self.keys.iter().filter(move |key| key.0 == shard).map(|&(_, key, mode)| (key, mode));
-        shards.into_iter().map(|shard| Part { shard, wants: Wants::keys(of(shard)) }).collect()
+        let wants = |shard| {
+            let keys = self.keys.iter().filter(|key| key.0 == shard);
+            match self.wholes.iter().filter(|whole| whole.0 == shard).map(|&(_, mode)| mode).max() {
+                Some(mode) => Wants::whole(keys.map(|&(.., mode)| mode).fold(mode, Mode::max)),
+                None => Wants::keys(keys.map(|&(_, key, mode)| (key, mode))),
+            }
+        };
+        shards.into_iter().map(|shard| Part { shard, wants: wants(shard) }).collect()
     }
 }

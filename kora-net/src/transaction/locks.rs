@@ -227,28 +227,49 @@ impl<W> Locks<W> {
 
     /// Asks for everything in `wants`. Who is not `patient` does not wait.
     pub fn ask(&mut self, wants: Wants, patient: bool, waiter: W) -> Asked<W> {
-        let pass = wants.at_gate();
-        let at_once = self.gate.is_free(pass)
-            && (self.is_empty() || wants.keys.iter().all(|&(key, mode)| self.is_key_free(key, mode)));
-        if !at_once && !patient {
+        if self.can_have(&wants) {
+            return Asked::Granted(Lease(self.add_ticket(wants, None)));
+        }
+        if !patient {
             return Asked::Refused(waiter);
         }
+        self.add_ticket(wants, Some(waiter));
+        Asked::Waiting
+    }
+
+    /// Asks for everything in `wants`, and gets it if it is there.
+    pub fn take(&mut self, wants: Wants) -> Option<Lease> {
+        self.can_have(&wants).then(|| Lease(self.add_ticket(wants, None)))
+    }
+
+    fn can_have(&self, wants: &Wants) -> bool {
+        self.gate.is_free(wants.at_gate())
+            && (self.is_empty() || wants.keys.iter().all(|&(key, mode)| self.is_key_free(key, mode)))
+    }
+
+    /// Takes everything in `wants`, or lines up for it. Who waits says so.
+    fn add_ticket(&mut self, wants: Wants, waiter: Option<W>) -> u32 {
         let number = self.free.pop().unwrap_or_else(|| {
             self.tickets.push(None);
             (self.tickets.len() - 1) as u32
         });
+        let pass = wants.at_gate();
         let mut missing = !self.gate.ask(number, pass) as u32;
         for &(key, mode) in &wants.keys {
             missing += !self.keys.entry(key).or_default().ask(number, mode.into()) as u32;
         }
-        debug_assert_eq!(missing == 0, at_once);
+        debug_assert_eq!(missing == 0, waiter.is_none());
         self.count += 1;
-        let waiter = (missing > 0).then_some(waiter);
         self.tickets[number as usize] = Some(Ticket { wants, pass, missing, waiter });
-        if at_once {
-            Asked::Granted(Lease(number))
-        } else {
-            Asked::Waiting
+        number
+    }
+
+    /// Takes back from those who wait what `leaves` wants of them: they are not told when their turn comes, and hold nothing then.
+    pub fn dismiss(&mut self, mut leaves: impl FnMut(W) -> Option<W>) {
+        for ticket in self.tickets.iter_mut().flatten() {
+            if let Some(waiter) = ticket.waiter.take() {
+                ticket.waiter = leaves(waiter);
+            }
         }
     }
 
@@ -287,11 +308,27 @@ impl<W> Locks<W> {
 
     /// Gives back what a lease stands for. Those who have everything they wait for now are added to `ready`, in the order of their asking.
     pub fn release(&mut self, lease: Lease, ready: &mut VecDeque<(Lease, W)>) {
+        let mut given_back: SmallVec<[u32; 4]> = SmallVec::from_slice(&[lease.0]);
+        while let Some(number) = given_back.pop() {
+            let mut complete: SmallVec<[u32; 4]> = SmallVec::new();
+            self.give_back(number, &mut complete);
+            for number in complete {
+                let ticket = self.tickets[number as usize].as_mut().expect("who waits has a ticket");
+                match ticket.waiter.take() {
+                    Some(waiter) => ready.push_back((Lease(number), waiter)),
+                    // It was dismissed meanwhile.
+                    None => given_back.push(number),
+                }
+            }
+        }
+    }
+
+    /// Gives back one ticket, and names those that have everything now.
+    fn give_back(&mut self, number: u32, complete: &mut SmallVec<[u32; 4]>) {
         let Ticket { wants, pass, .. } =
-            self.tickets[lease.0 as usize].take().expect("a lease is there until it is released");
-        self.free.push(lease.0);
+            self.tickets[number as usize].take().expect("a lease is there until it is released");
+        self.free.push(number);
         self.count -= 1;
-        let mut complete: SmallVec<[u32; 4]> = SmallVec::new();
         let tickets = &mut self.tickets;
         let mut granted = |number: u32| {
             let ticket = tickets[number as usize].as_mut().expect("who waits has a ticket");
@@ -307,10 +344,6 @@ impl<W> Locks<W> {
             if lock.is_unused() {
                 self.keys.remove(&key);
             }
-        }
-        for number in complete {
-            let ticket = self.tickets[number as usize].as_mut().expect("who waits has a ticket");
-            ready.push_back((Lease(number), ticket.waiter.take().expect("it has waited")));
         }
     }
 }

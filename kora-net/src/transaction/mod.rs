@@ -72,8 +72,8 @@ pub trait Site: Sized + 'static {
     fn answer(&mut self, to: Answer, value: Value);
     /// Frees memory for a command that is about to run, if it must.
     fn make_room(&mut self, command: &'static Command, argv: &[&[u8]]);
-    /// Runs a command whose turn has come; everything it wants is held for it.
-    fn run_kept(&mut self, kept: Kept<Self::Origin>);
+    /// Runs a command whose turn has come; everything it wants is held for it. One that goes on for longer keeps the lease.
+    fn run_kept(&mut self, kept: Kept<Self::Origin>, lease: Lease) -> Option<Lease>;
     /// There was work on the shard, under a lease that is about to be given back, or on keys that are free: whoever waits for them to change
     /// comes before everybody else.
     fn settle(&mut self, lease: Option<&Lease>);
@@ -119,9 +119,10 @@ pub fn release<E: Site>(site: &mut E, lease: Lease) {
                 site.answer(answer, Box::new(LastAnswer::<E>::Done(value)));
             }
             Waiter::Command(kept) => {
-                site.run_kept(*kept);
-                site.settle(Some(&lease));
-                site.locks().release(lease, &mut ready);
+                if let Some(lease) = site.run_kept(*kept, lease) {
+                    site.settle(Some(&lease));
+                    site.locks().release(lease, &mut ready);
+                }
             }
         }
     }

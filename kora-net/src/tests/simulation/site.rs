@@ -279,7 +279,7 @@ impl Site for SimulatedSite {
         }
     }
     fn make_room(&mut self, _: &'static Command, _: &[&[u8]]) {}
-    fn run_kept(&mut self, kept: Kept<Origin>) {
+    fn run_kept(&mut self, kept: Kept<Origin>, lease: Lease) -> Option<Lease> {
         let mut reply = Output::default();
         let argv = kept.words.argv();
         several::apply_whole(&mut self.shard, kept.command, kept.view, kept.protocol, &argv, &mut reply);
@@ -289,6 +289,7 @@ impl Site for SimulatedSite {
         } else {
             self.outgoing.push((executor, Mail::LateReply(client, reply)));
         }
+        Some(lease)
     }
     fn settle(&mut self, _: Option<&Lease>) {}
 }
