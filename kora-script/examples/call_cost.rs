@@ -11,8 +11,11 @@ use kora_script::{Interpreter, Script, Step};
 const RUNS: u32 = 100_000;
 const ROUNDS: usize = 7;
 
+/// Name, source, the reply of its commands, keys, arguments.
+type Case = (&'static str, &'static str, &'static [u8], &'static [&'static [u8]], &'static [&'static [u8]]);
+
 fn main() {
-    let scripts: [(&str, &str, &[u8], &[&[u8]], &[&[u8]]); 7] = [
+    let scripts: [Case; 7] = [
         ("nothing", "return 1", b"", &[], &[]),
         ("one key, one argument", "return 1", b"", &[b"key:000001"], &[b"argument"]),
         ("get", "return redis.call('get', KEYS[1])", b"$5\r\nvalue\r\n", &[b"key:000001"], &[]),

@@ -40,7 +40,7 @@ pub(crate) fn push<'a>(lua: Lua, context: &Context, reply: &'a [u8]) -> Result<&
 #[inline]
 fn line(reply: &[u8]) -> Result<(&[u8], &[u8]), Broken> {
     let end = reply.iter().position(|&b| b == b'\r').ok_or(Broken::Malformed)?;
-    Ok((&reply[1..end], reply.get(end + 2..).ok_or(Broken::Malformed)?))
+    Ok((reply.get(1..end).ok_or(Broken::Malformed)?, reply.get(end + 2..).ok_or(Broken::Malformed)?))
 }
 
 #[inline]
