@@ -357,7 +357,7 @@ impl Lua {
         api!(ffi::luaL_ref(self.0, REGISTRY))
     }
 
-    /// Takes a value out of the registry.
+    /// Takes a value out of the registry. Raises only when nothing was ever taken out, which `sandbox::furnish` has done.
     pub(crate) fn unpin(self, number: c_int) {
         api!(ffi::luaL_unref(self.0, REGISTRY, number));
     }

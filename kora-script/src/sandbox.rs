@@ -220,6 +220,11 @@ pub(crate) extern "C-unwind" fn furnish(lua: Lua) -> c_int {
     lua.raw_set_field(-2, "redis");
     refuse_nonexistent(lua);
 
+    // The registry's list of free numbers is made now, so that `Lua::unpin` never allocates.
+    lua.push_boolean(true);
+    let number = lua.pin();
+    lua.unpin(number);
+
     worker::push(lua);
     1
 }
