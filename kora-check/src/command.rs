@@ -194,6 +194,25 @@ pub enum Command {
     /// SUNIONSTORE, SINTERSTORE, SDIFFSTORE.
     SetStore(SetOperation, Key, Vec<Key>),
     BitOp(BitOperation, Key, Vec<Key>),
+    /// Without options; scores are integers.
+    ZAdd(Key, Vec<(i64, Bytes)>),
+    ZIncrBy(Key, i64, Bytes),
+    ZRem(Key, Vec<Bytes>),
+    ZScore(Key, Bytes),
+    /// ZRANGE key 0 -1
+    ZRange(Key),
+    /// ZRANGESTORE to from 0 -1
+    ZRangeStore(Key, Key),
+    ZCard(Key),
+    /// ZPOPMIN without a count.
+    ZPopMin(Key),
+    /// BZPOPMIN; like [`Command::BlockingPop`].
+    BlockingZPopMin {
+        keys: Vec<(Key, Bytes)>,
+        timeout: u64,
+    },
+    /// ZUNIONSTORE and ZINTERSTORE, with sums of scores, and ZDIFFSTORE.
+    ZStore(SetOperation, Key, Vec<Key>),
     FlushAll,
 }
 
@@ -331,6 +350,26 @@ impl Command {
                 };
                 BitOp(operation, key(to), keys.iter().map(|k| key(k)).collect())
             }
+            (b"ZADD", [k, pairs @ ..]) if !pairs.is_empty() && pairs.len() % 2 == 0 => {
+                let pairs = pairs.chunks(2).map(|pair| Some((number(pair[0])?, bytes(pair[1]))));
+                ZAdd(key(k), pairs.collect::<Option<_>>()?)
+            }
+            (b"ZINCRBY", [k, by, member]) => ZIncrBy(key(k), number(by)?, bytes(member)),
+            (b"ZREM", [k, members @ ..]) if !members.is_empty() => ZRem(key(k), all(members)),
+            (b"ZSCORE", [k, member]) => ZScore(key(k), bytes(member)),
+            (b"ZRANGE", [k, b"0", b"-1"]) => ZRange(key(k)),
+            (b"ZRANGESTORE", [to, from, b"0", b"-1"]) => ZRangeStore(key(to), key(from)),
+            (b"ZCARD", [k]) => ZCard(key(k)),
+            (b"ZPOPMIN", [k]) => ZPopMin(key(k)),
+            (b"BZPOPMIN", [keys @ .., seconds]) if !keys.is_empty() => BlockingZPopMin {
+                keys: keys.iter().map(|k| (key(k), bytes(k))).collect(),
+                timeout: timeout(seconds)?,
+            },
+            (b"ZUNIONSTORE" | b"ZINTERSTORE" | b"ZDIFFSTORE", [to, count, keys @ ..])
+                if number(count) == Some(keys.len()) && !keys.is_empty() =>
+            {
+                ZStore(set_operation(&name), key(to), keys.iter().map(|k| key(k)).collect())
+            }
             (b"FLUSHALL", []) => FlushAll,
             _ => return None,
         })
@@ -351,7 +390,11 @@ impl Command {
             }
             Rename { from, to, .. } | Copy { from, to, .. } => vec![*from, *to],
             Move { from, to, .. } | SMove { from, to, .. } => vec![*from, *to],
-            SetStore(_, to, keys) | BitOp(_, to, keys) => {
+            ZAdd(key, _) | ZIncrBy(key, ..) | ZRem(key, _) | ZScore(key, _) => vec![*key],
+            ZRange(key) | ZCard(key) | ZPopMin(key) => vec![*key],
+            BlockingZPopMin { keys, .. } => keys.iter().map(|(key, _)| *key).collect(),
+            ZRangeStore(to, from) => vec![*to, *from],
+            SetStore(_, to, keys) | BitOp(_, to, keys) | ZStore(_, to, keys) => {
                 let mut all = keys.clone();
                 all.push(*to);
                 all
@@ -378,7 +421,7 @@ impl Command {
         matches!(
             self,
             Get(_) | Exists(_) | MGet(_) | Elements(_) | LLen(_) | SMembers(_) | SCard(_) | SetRead(..)
-        )
+        ) || matches!(self, ZScore(..) | ZRange(_) | ZCard(_))
     }
 
     /// Sorts what a server may answer in any order.
@@ -453,6 +496,25 @@ impl Command {
                     BitOperation::Xor => "XOR",
                 };
                 format!("BITOP {operation} {} {}", name(to), names(keys))
+            }
+            ZAdd(key, all) => {
+                let all = all.iter().map(|(score, member)| format!(" {score} {}", shown(member)));
+                format!("ZADD {}{}", name(key), all.collect::<String>())
+            }
+            ZIncrBy(key, by, member) => format!("ZINCRBY {} {by} {}", name(key), shown(member)),
+            ZRem(key, members) => format!("ZREM {} {}", name(key), words(members)),
+            ZScore(key, member) => format!("ZSCORE {} {}", name(key), shown(member)),
+            ZRange(key) => format!("ZRANGE {} 0 -1", name(key)),
+            ZRangeStore(to, from) => format!("ZRANGESTORE {} {} 0 -1", name(to), name(from)),
+            ZCard(key) => format!("ZCARD {}", name(key)),
+            ZPopMin(key) => format!("ZPOPMIN {}", name(key)),
+            BlockingZPopMin { keys, timeout } => {
+                let names = keys.iter().map(|(_, name)| shown(name)).collect::<Vec<_>>().join(" ");
+                format!("BZPOPMIN {names} {}", seconds(*timeout))
+            }
+            ZStore(operation, to, keys) => {
+                let operation = set_operation_name(*operation);
+                format!("Z{operation}STORE {} {} {}", name(to), keys.len(), names(keys))
             }
             FlushAll => "FLUSHALL".to_owned(),
         }

@@ -5,11 +5,11 @@
 
 use crate::command::{BitOperation, Command, End, Key, Reply, SetOperation};
 use crate::history::Bytes;
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-/// What a key holds. Lists and sets are never empty.
+/// What a key holds. Collections are never empty.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
 pub enum Value {
     /// Nothing.
@@ -21,7 +21,11 @@ pub enum Value {
     List(Arc<VecDeque<Bytes>>),
     /// A set.
     Set(Arc<BTreeSet<Bytes>>),
+    /// A sorted set: the score of each member.
+    SortedSet(Arc<Scores>),
 }
+
+type Scores = BTreeMap<Bytes, i64>;
 
 /// The values of some keys of a history.
 #[derive(Clone, Debug)]
@@ -81,6 +85,13 @@ impl Keyspace {
             return from.is_some_and(|from| {
                 let keys = vec![from.clone()];
                 self.execute(&Command::BlockingPop { keys, end: *end, timeout: *timeout }) == *reply
+            });
+        }
+        if let (Command::BlockingZPopMin { keys, timeout }, Reply::Array(popped)) = (command, reply) {
+            let from = keys.iter().find(|(_, name)| popped.first() == Some(&Reply::Bulk(name.clone())));
+            return from.is_some_and(|from| {
+                let keys = vec![from.clone()];
+                self.execute(&Command::BlockingZPopMin { keys, timeout: *timeout }) == *reply
             });
         }
         self.execute(command) == *reply
@@ -276,6 +287,90 @@ impl Keyspace {
                 self.put(*to, if length == 0 { Value::Nil } else { Value::String(result) });
                 Reply::Int(length as i64)
             }
+            ZAdd(key, pairs) => {
+                let mut scores = self.scores(*key)?;
+                let whole = Arc::make_mut(&mut scores);
+                let added =
+                    pairs.iter().filter(|(score, member)| whole.insert(member.clone(), *score).is_none());
+                let added = added.count();
+                self.put_scores(*key, scores);
+                Reply::Int(added as i64)
+            }
+            ZIncrBy(key, by, member) => {
+                let mut scores = self.scores(*key)?;
+                let score = Arc::make_mut(&mut scores).entry(member.clone()).or_default();
+                *score += by;
+                let reply = Reply::bulk(score.to_string());
+                self.put_scores(*key, scores);
+                reply
+            }
+            ZRem(key, members) => {
+                let mut scores = self.scores(*key)?;
+                let whole = Arc::make_mut(&mut scores);
+                let removed = members.iter().filter(|member| whole.remove(*member).is_some()).count();
+                self.put_scores(*key, scores);
+                Reply::Int(removed as i64)
+            }
+            ZScore(key, member) => {
+                self.scores(*key)?.get(member).map_or(Reply::Nil, |score| Reply::bulk(score.to_string()))
+            }
+            ZRange(key) => {
+                let scores = self.scores(*key)?;
+                let mut members: Vec<(i64, &Bytes)> =
+                    scores.iter().map(|(member, score)| (*score, member)).collect();
+                members.sort_unstable();
+                Reply::Array(members.into_iter().map(|(_, member)| Reply::Bulk(member.clone())).collect())
+            }
+            ZRangeStore(to, from) => {
+                let scores = self.scores(*from)?;
+                let size = scores.len();
+                self.put_scores(*to, scores);
+                Reply::Int(size as i64)
+            }
+            ZCard(key) => Reply::Int(self.scores(*key)?.len() as i64),
+            ZPopMin(key) => match self.pop_min(*key)? {
+                Some((member, score)) => {
+                    Reply::Array(vec![Reply::Bulk(member), Reply::bulk(score.to_string())])
+                }
+                None => Reply::Array(Vec::new()),
+            },
+            BlockingZPopMin { keys, .. } => {
+                for (key, name) in keys {
+                    if let Some((member, score)) = self.pop_min(*key)? {
+                        let popped = [name.clone(), member].map(Reply::Bulk);
+                        return Ok(Reply::Array([&popped[..], &[Reply::bulk(score.to_string())]].concat()));
+                    }
+                }
+                Reply::Nil
+            }
+            ZStore(operation, to, keys) => {
+                let mut all = Vec::new();
+                for key in keys {
+                    all.push(self.scores_or_members(*key)?);
+                }
+                let mut result = (*all[0]).clone();
+                for scores in &all[1..] {
+                    match operation {
+                        SetOperation::Union => {
+                            scores.iter().for_each(|(member, score)| {
+                                *result.entry(member.clone()).or_default() += score
+                            });
+                        }
+                        SetOperation::Intersection => {
+                            result.retain(|member, score| {
+                                scores.get(member).is_some_and(|other| {
+                                    *score += other;
+                                    true
+                                })
+                            });
+                        }
+                        SetOperation::Difference => result.retain(|member, _| !scores.contains_key(member)),
+                    }
+                }
+                let size = result.len();
+                self.put_scores(*to, Arc::new(result));
+                Reply::Int(size as i64)
+            }
             FlushAll => {
                 self.values.fill(Value::Nil);
                 Reply::ok()
@@ -321,6 +416,38 @@ impl Keyspace {
             Value::Set(set) => Ok(set.clone()),
             _ => Err(WrongType),
         }
+    }
+
+    fn scores(&self, key: Key) -> Result<Arc<Scores>, WrongType> {
+        match self.value(key) {
+            Value::Nil => Ok(Arc::default()),
+            Value::SortedSet(scores) => Ok(scores.clone()),
+            _ => Err(WrongType),
+        }
+    }
+
+    /// The members of a plain set count 1 each.
+    fn scores_or_members(&self, key: Key) -> Result<Arc<Scores>, WrongType> {
+        match self.value(key) {
+            Value::Set(set) => Ok(Arc::new(set.iter().map(|member| (member.clone(), 1)).collect())),
+            _ => self.scores(key),
+        }
+    }
+
+    fn put_scores(&mut self, key: Key, scores: Arc<Scores>) {
+        self.put(key, if scores.is_empty() { Value::Nil } else { Value::SortedSet(scores) });
+    }
+
+    /// The member of the lowest score, and of these the first.
+    fn pop_min(&mut self, key: Key) -> Result<Option<(Bytes, i64)>, WrongType> {
+        let mut scores = self.scores(key)?;
+        let Some((score, member)) = scores.iter().map(|(member, score)| (*score, member.clone())).min()
+        else {
+            return Ok(None);
+        };
+        Arc::make_mut(&mut scores).remove(&member);
+        self.put_scores(key, scores);
+        Ok(Some((member, score)))
     }
 
     fn pop(&mut self, key: Key, end: End) -> Result<Option<Bytes>, WrongType> {

@@ -34,8 +34,16 @@ pub const VISITED_MAX: usize = 10_000_000;
 /// # Errors
 /// [`Kind::NotLinearizable`] with the operations that cannot be explained together, or [`Kind::Undecided`].
 pub fn check(history: &History) -> Result<(), Violation> {
+    check_within(history, VISITED_MAX)
+}
+
+/// The same; a search gives up after so many configurations. A million take some five seconds.
+///
+/// # Errors
+/// As [`check`].
+pub fn check_within(history: &History, visited_max: usize) -> Result<(), Violation> {
     for part in parts(history) {
-        check_part(history, &part)?;
+        check_part(history, &part, visited_max)?;
     }
     Ok(())
 }
@@ -87,7 +95,7 @@ pub(crate) fn parts(history: &History) -> Vec<Part> {
     parts
 }
 
-fn check_part(history: &History, part: &Part) -> Result<(), Violation> {
+fn check_part(history: &History, part: &Part, visited_max: usize) -> Result<(), Violation> {
     let operations: Vec<&Operation> = part.operations.iter().map(|&at| &history.operations()[at]).collect();
     let events = events(&operations);
     let start = || vec![Configuration { at: 0, open: Vec::new(), state: Keyspace::empty(&part.keys) }];
@@ -98,11 +106,13 @@ fn check_part(history: &History, part: &Part) -> Result<(), Violation> {
         for (optional, belief) in search.optional.iter_mut().zip(&beliefs) {
             *optional &= *belief == Belief::Open;
         }
+        search.visited_max = visited_max;
         if search.run(start()) == Found::Order {
             return Ok(());
         }
     }
     let mut search = Search::new(&operations, &events, UseOfUnknown::Anywhere);
+    search.visited_max = visited_max;
     let found = search.run(start());
     if found == Found::Order {
         return Ok(());
@@ -443,7 +453,9 @@ fn changes_nothing(operation: &Operation) -> bool {
             Command::Pop { .. } | Command::BlockingPop { .. } | Command::Move { .. } | Command::GetDel(_) => {
                 *reply == Reply::Nil
             }
+            Command::BlockingZPopMin { .. } => *reply == Reply::Nil,
             Command::SetNx(..)
+            | Command::ZRem(..)
             | Command::MSetNx(_)
             | Command::Rename { .. }
             | Command::Copy { .. }

@@ -35,28 +35,25 @@ pub(crate) fn violation(
     kind: Kind,
 ) -> Violation {
     let culprit = events[stuck].operation;
+    if kind == Kind::Undecided {
+        let at = part.operations[culprit as usize];
+        let story = format!(
+            "it was not found out whether there is an order of {} operations that explains all replies; the furthest that was reached is\n  {}",
+            operations.len(),
+            history.line(at)
+        );
+        return Violation { kind, operations: vec![at], story };
+    }
     let mut trial = Trial::new(part, operations, events, stuck);
-    if kind == Kind::NotLinearizable && trial.is_bad() {
+    if trial.is_bad() {
         trial.minimise(culprit);
     }
     let mut core = trial.core();
-    if kind == Kind::Undecided {
-        // Those that overlap with the one where the search stood.
-        let call = operations[culprit as usize].call;
-        core.retain(|&at| operations[at as usize].latest() >= call);
-    }
     if !core.contains(&culprit) {
         core.push(culprit);
     }
     core.sort_by_key(|&at| (operations[at as usize].call, at));
-    let mut story = match kind {
-        Kind::Undecided => {
-            "it was not found out whether there is an order of the operations that explains all replies; \
-             the furthest that was reached is the last of these"
-                .to_owned()
-        }
-        _ => "no order of the operations explains all replies; these contradict each other".to_owned(),
-    };
+    let mut story = "no order of the operations explains all replies; these contradict each other".to_owned();
     let values = trial.values_before(history, &core);
     if !values.is_empty() {
         story.push_str(&format!("\n  before: {}", values.join(", ")));
@@ -234,6 +231,10 @@ fn value_text(value: &Value) -> String {
         Value::Nil => "nil".to_owned(),
         Value::String(text) => shown(text),
         Value::List(list) => format!("[{}]", all(&mut list.iter())),
+        Value::SortedSet(scores) => {
+            let all = scores.iter().map(|(member, score)| format!("{}: {score}", shown(member)));
+            format!("{{{}}}", all.collect::<Vec<_>>().join(" "))
+        }
         Value::Set(set) => format!("{{{}}}", all(&mut set.iter())),
     }
 }

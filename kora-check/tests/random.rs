@@ -36,7 +36,7 @@ fn config(cases: u32) -> ProptestConfig {
 }
 
 proptest! {
-    #![proptest_config(config(40))]
+    #![proptest_config(config(25))]
 
     #[test]
     fn serial_runs_are_accepted_by_all_checks(drafts in drafts(300, 6, 4 * STEP)) {
@@ -61,7 +61,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(config(1_000))]
+    #![proptest_config(config(800))]
 
     #[test]
     fn the_search_agrees_with_trying_all_orders(

@@ -119,7 +119,7 @@ fn a_hundred_thousand_elements_of_a_queue() {
     let history = perform(&drafts(16, |at, choice| match choice % 4 {
         0 | 1 => format!("RPUSH x {at}"),
         2 => "LPOP x".to_owned(),
-        _ => "BLPOP x 0.01000001".to_owned(), // one step more than the precision
+        _ => "BLPOP x 0.20000001".to_owned(), // one step more than the precision
     }));
     in_time("queue", || assert!(queues::check(&history).unwrap().delivered > OPERATIONS / 3));
 }

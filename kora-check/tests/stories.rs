@@ -236,7 +236,7 @@ fn a_queue_with_elements_is_not_empty() {
 #[test]
 fn a_blocked_client_whose_time_is_up_has_found_nothing_at_that_moment() {
     // 100 nanoseconds more than the precision.
-    let lines = "2 10 120 BLPOP q 0.0100001 -> nil\n1 50 60 RPUSH q a -> :1\n";
+    let lines = "2 10 120 BLPOP q 0.2000001 -> nil\n1 50 60 RPUSH q a -> :1\n";
     queue(&format!("{lines}2 200 210 LPOP q -> a"), Kind::Lost, &[1, 0, 2]);
     let lines = lines.replace("50 60", "50 115");
     good_queue(&format!("{lines}2 200 210 LPOP q -> a"));

@@ -195,7 +195,7 @@ fn command(choice: u32, at: usize) -> Vec<String> {
         24 => &["SDIFFSTORE", b, a, b],
         25 => &["BITOP", "XOR", a, a, b],
         26 => &["DEL", a],
-        27 => &["BLPOP", a, b, "0.01000001"],
+        27 => &["BLPOP", a, b, "0.20000001"],
         28 => &["GETDEL", a],
         29 => &["SETNX", a, &v],
         30 => &["SCARD", a],
