@@ -74,7 +74,8 @@ fn consume(run: &Run<'_>, random: &mut Rng) {
     while !run.is_over() {
         let (queue, second) =
             (random.choice(QUEUES).expect("not empty"), random.choice(SECOND).expect("not empty"));
-        let timeout = f64::from(random.u32(1..30)) / 1000.0;
+        // Short, so that they pass often, or long, so that who is not served at once is noticed.
+        let timeout = if random.u32(..4) == 0 { 0.4 } else { f64::from(random.u32(1..10)) / 1000.0 };
         let kind = random.u32(..12);
         let blocking = match kind {
             0..=4 => format!("BLPOP {} {timeout}", some(&QUEUES, random)),
@@ -110,21 +111,22 @@ fn elements_of_queues_are_delivered_once_and_in_order() {
     for history in histories {
         let judged = queues::check(&history).expect("it was judged");
         assert_eq!(judged.queues, QUEUES.len() + SECOND.len());
-        assert!(judged.delivered > 100 && judged.remaining <= stress::DEATHS_MAX as usize, "{judged:?}");
+        assert!(judged.delivered > 0 && judged.remaining <= stress::DEATHS_MAX as usize, "{judged:?}");
     }
 }
 
-const LISTS: Mix = Mix {
-    keys: &["q0", "q1", "q2", "d0"],
+/// Blocking commands among others that change lists.
+pub const LISTS: Mix = Mix {
+    keys: &["k0", "k1", "k2", "k3"],
     command: |choice, a, b, value| match choice % 20 {
         0..=2 => format!("RPUSH {a} {value}"),
         3 => format!("LPUSH {a} {value}.1 {value}.2"),
         4 => format!("BLPOP {a} {b} 0.005"),
         5 => format!("BRPOP {b} {a} 0.003"),
-        6 => format!("BLPOP {a} 0.015"),
+        6 => format!("BLPOP {a} 0.4"),
         7 | 8 => format!("BLMOVE {a} {b} LEFT RIGHT 0.004"),
-        9 => format!("BLMOVE {a} {a} LEFT RIGHT 0.02"),
-        10 => format!("BRPOPLPUSH {a} {b} 0.015"),
+        9 => format!("BLMOVE {a} {a} LEFT RIGHT 0.4"),
+        10 => format!("BRPOPLPUSH {a} {b} 0.4"),
         11 | 12 => format!("RENAME {a} {b}"),
         13 => format!("COPY {a} {b} REPLACE"),
         14 => format!("DEL {a} {b}"),

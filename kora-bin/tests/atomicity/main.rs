@@ -7,12 +7,13 @@
 //!
 //! - `recorder`: clients that write down what they do
 //! - `stress`: servers, threads, verdicts
-//! - the tests: `commands`, `transactions`, `blocking`
+//! - the tests: `commands`, `transactions`, `blocking`, `scripts`
 
 mod blocking;
 mod commands;
 #[path = "../harness/mod.rs"]
 mod harness;
 mod recorder;
+mod scripts;
 mod stress;
 mod transactions;

@@ -3,7 +3,7 @@
 use crate::harness::{Launch, Server, Subject};
 use crate::recorder::{Recorded, Recorder};
 use fastrand::Rng;
-use kora_check::history::Violation;
+use kora_check::history::{Kind, Violation};
 use kora_check::{linearizability, queues, serializability, History};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 pub const CLIENTS: u32 = 6;
 
 /// Clients that die per run, at most: each operation without a reply makes the search for an order wider.
-pub const DEATHS_MAX: u32 = 8;
+pub const DEATHS_MAX: u32 = 4;
 
 /// Time for each number of workers; `ATOMICITY_SECONDS` sets another for all three together.
 fn duration() -> Duration {
@@ -137,20 +137,27 @@ pub type Check = fn(&History) -> Result<(), Violation>;
 /// For long queues, whose order is seen only long after it has come about: there the search for an order takes too long.
 pub const QUEUES: (&str, Check) = ("queues", |history| queues::check(history).map(drop));
 
+/// Some seconds of searching for an order.
+const CONFIGURATIONS_MAX: usize = 1_000_000;
+
 const EVERY_CHECK: [(&str, Check); 3] = [
     ("dependencies", |history| serializability::check(history).map(drop)),
     QUEUES,
-    ("order", linearizability::check),
+    ("order", |history| linearizability::check_within(history, CONFIGURATIONS_MAX)),
 ];
 
 fn judge(history: &History, checks: &[(&str, Check)]) {
     let count = history.operations().len();
     for (what, check) in checks {
         let begin = Instant::now();
-        if let Err(violation) = check(history) {
-            panic!("{what} of {count} operations: {violation}");
+        match check(history) {
+            Ok(()) => println!("{what} of {count} operations: right, {:?}", begin.elapsed()),
+            // The problem is NP-complete, and now and then a history is a hard one. It says nothing about the server; the next run has another.
+            Err(Violation { kind: Kind::Undecided, .. }) => {
+                println!("{what} of {count} operations: given up, {:?}", begin.elapsed());
+            }
+            Err(violation) => panic!("{what} of {count} operations: {violation}"),
         }
-        println!("{what} of {count} operations: right, {:?}", begin.elapsed());
     }
 }
 
