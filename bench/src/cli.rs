@@ -13,6 +13,7 @@ use crate::hit_ratio::HitRatioArgs;
 use crate::load::args::LoadArgs;
 use crate::responder::{Behaviour, Responder};
 use crate::stalls::StallsArgs;
+use crate::transactions::TransactionsArgs;
 use crate::Error;
 
 #[derive(Parser)]
@@ -28,6 +29,7 @@ enum Command {
     Compare(Box<CompareArgs>),
     Stalls(Box<StallsArgs>),
     HitRatio(Box<HitRatioArgs>),
+    Transactions(Box<TransactionsArgs>),
     Ceiling(CeilingArgs),
     /// Answer SET and GET on a port of 127.0.0.1 without doing anything, until it is ended.
     Respond {
@@ -47,6 +49,7 @@ pub fn main() -> ExitCode {
         Command::Compare(args) => args.run(),
         Command::Stalls(args) => args.run(),
         Command::HitRatio(args) => args.run(),
+        Command::Transactions(args) => args.run(),
         Command::Ceiling(args) => args.run(),
         Command::Respond { port, value_size } => respond(port, value_size),
     };

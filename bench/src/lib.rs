@@ -39,6 +39,7 @@ pub mod responder;
 mod slot;
 pub mod stalls;
 mod sys;
+mod transactions;
 mod zipf;
 
 pub use endpoint::Endpoint;

@@ -237,7 +237,8 @@ fn plans(config: &LoadConfig) -> Result<Vec<Plan>, Error> {
             let node = index as usize % targets.len();
             let client = Client::connect(&targets[node].endpoint, &config.session)?;
             let stream = client.into_stream();
-            plan.connections.push(Opened { stream, node, phase: index as usize % cycle.len() });
+            let phase = if config.workload.in_step { 0 } else { index as usize % cycle.len() };
+            plan.connections.push(Opened { stream, node, phase });
         }
         for (n, target) in targets.iter().enumerate() {
             plan.nodes[n].budget = match config.stop {

@@ -119,6 +119,8 @@ pub struct Workload {
     pub keys: KeySpace,
     /// Templates, each with how many times in a row it comes per cycle.
     commands: Vec<(Template, u32)>,
+    /// All connections begin with the first; otherwise each begins somewhere else.
+    pub(crate) in_step: bool,
 }
 
 /// `size` bytes that are neither a number nor compressible by a run-length; the same in every run.
@@ -140,7 +142,7 @@ impl Workload {
             .filter(|(_, times)| *times > 0)
             .map(|(text, times)| (Template::new(&words(text), &keys, &data), times))
             .collect();
-        Workload { keys, commands }
+        Workload { keys, commands, in_step: false }
     }
 
     /// One command, written as in a shell: `HSET __key__ "a field" __data__`.
@@ -151,7 +153,16 @@ impl Workload {
             return Err(Error::Usage("--command is empty; write for example \"INCR __key__\"".into()));
         }
         let template = Template::new(&arguments, &keys, &data(value_size));
-        Ok(Workload { keys, commands: vec![(template, 1)] })
+        Ok(Workload { keys, commands: vec![(template, 1)], in_step: false })
+    }
+
+    /// Commands that every connection sends in this order, from the first on.
+    pub fn in_step(keys: KeySpace, texts: &[&str], value_size: usize) -> Result<Workload, Error> {
+        let mut whole = Workload { keys: keys.clone(), commands: Vec::new(), in_step: true };
+        for text in texts {
+            whole.commands.extend(Workload::command(keys.clone(), text, value_size)?.commands);
+        }
+        Ok(whole)
     }
 
     /// The template of each step of the cycle.
