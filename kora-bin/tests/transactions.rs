@@ -327,6 +327,49 @@ fn a_long_transaction_is_one() {
     }
 }
 
+/// While a transaction of many commands is executed, others that want nothing of it are served.
+#[test]
+fn a_long_transaction_holds_nobody_up_who_wants_other_keys() {
+    if Subject::current() != Subject::Kora {
+        return;
+    }
+    const COMMANDS: usize = 4000;
+    const ELEMENTS: usize = 100_000;
+    for workers in [1, 2] {
+        let server = start(workers);
+        let mut client = server.client();
+        let mut push = vec!["RPUSH".to_owned(), "list".to_owned()];
+        push.extend((0..ELEMENTS).map(|number| number.to_string()));
+        client.call(&push);
+        client.call(&["COPY", "list", "list2"]);
+        let mut commands = encode(&["MULTI"]);
+        for number in 0..COMMANDS {
+            commands.extend(encode(&["LPOS", if number % 2 == 0 { "list" } else { "list2" }, "none"]));
+        }
+        commands.extend(encode(&["INCR", "done"]));
+        client.send_raw(&commands).expect("sent");
+        for _ in 0..COMMANDS + 2 {
+            client.read().expect("OK or QUEUED");
+        }
+        let mut others: Vec<Client> = (0..workers).map(|_| server.client()).collect();
+        others.iter_mut().for_each(|other| assert_eq!(other.command("PING").text(), "PONG"));
+        client.send(&["EXEC"]).expect("sent");
+        let began = Instant::now();
+        let mut answered = 0;
+        while !client.has_unread() {
+            for (number, other) in others.iter_mut().enumerate() {
+                other.command(&format!("SET other{number} v"));
+                answered += 1;
+            }
+        }
+        // If they had to wait for the end, one each.
+        assert!(answered > workers, "{answered} commands of others were answered in {:?}", began.elapsed());
+        let replies = client.read().expect("of EXEC").value;
+        assert_eq!(replies.items().len(), COMMANDS + 1);
+        assert_eq!(replies.items()[COMMANDS].int(), 1);
+    }
+}
+
 #[test]
 fn an_evicted_key_has_changed() {
     let server = start(2);

@@ -230,6 +230,8 @@ pub struct Executor {
     pub(crate) free_gathers: Vec<u32>,
     tasks: Vec<Option<RunningTask>>,
     task_ready: VecDeque<usize>,
+    /// Calls of coordinators that go on in the next turn.
+    pub(crate) paused_calls: Vec<u32>,
     /// Calls that were mailed: the task that waits, if one does, and where the result goes.
     calls: Vec<Option<(Option<usize>, ResultSlot)>>,
     free_calls: Vec<u32>,
@@ -317,6 +319,7 @@ impl Executor {
             free_gathers: Vec::new(),
             tasks: Vec::new(),
             task_ready: VecDeque::new(),
+            paused_calls: Vec::new(),
             calls: Vec::new(),
             free_calls: Vec::new(),
             slices: VecDeque::new(),
@@ -399,6 +402,7 @@ impl Executor {
         self.send_mail();
         if !self.ready.is_empty()
             || !self.task_ready.is_empty()
+            || !self.paused_calls.is_empty()
             || !self.slices.is_empty()
             || self.blocking.has_due()
         {
@@ -1179,6 +1183,9 @@ impl Executor {
     }
 
     fn run_tasks(&mut self) {
+        for call in std::mem::take(&mut self.paused_calls) {
+            self.returned(call, Box::new(()));
+        }
         while let Some(id) = self.task_ready.pop_front() {
             self.poll_task(id);
         }

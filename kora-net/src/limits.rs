@@ -36,6 +36,12 @@ pub const BACKGROUND_SEGMENTS: usize = 16;
 /// The same for a slice of a command, which may insert an element where background work visits one: a few hundred microseconds.
 pub const SLICE_SEGMENTS: usize = 8;
 
+/// Commands of a transaction that run at a stretch, some 100 us. One with more holds its keys, runs as many as a connection may in a turn, and
+/// lets others go on in between.
+pub const EXEC_WHOLE_MAX: usize = 256;
+/// A transaction of more commands holds shards as a whole and not keys: to name a million keys would take longer than most of their commands.
+pub const EXEC_KEYS_MAX: usize = 4096;
+
 /// Replies that are held back while later ones of the same pipeline come from other executors, bytes: one send and one wake-up of
 /// the client instead of several.
 pub const HOLD_BACK_LEN_MAX: usize = 64 * 1024;

@@ -16,6 +16,7 @@
 //! All of it is of one time. What the network layer answers at once neither reads nor writes data, so its place among the others does not matter.
 
 use crate::coordinate::{Hub, Task};
+use crate::limits::{EXEC_KEYS_MAX, EXEC_WHOLE_MAX, TURN_COMMANDS_MAX};
 use crate::mail::ReplyTo;
 use crate::resp::encode::{Output, RespSink};
 use crate::script::call::Holds;
@@ -201,6 +202,11 @@ impl Queue {
         Entry { command, argv, db, place }
     }
 
+    /// Where the command at a position runs.
+    pub fn place(&self, at: usize) -> Place {
+        self.commands[at].place
+    }
+
     /// All of them.
     pub fn iter(&self) -> impl Iterator<Item = Entry<'_>> {
         (0..self.len()).map(|at| self.get(at))
@@ -299,11 +305,17 @@ pub fn task<E: Site>(home: &mut impl Home<E>, transaction: Transaction) -> Task 
     owners.sort_unstable();
     owners.dedup();
     let one = match owners[..] {
-        [shard] if !queue.takes_rounds() => Some(shard),
+        [shard] if !queue.takes_rounds() && queue.len() <= EXEC_WHOLE_MAX => Some(shard),
         _ => None,
     };
     let parts = match one {
         Some(_) => Vec::new(),
+        None if queue.len() > EXEC_KEYS_MAX => {
+            // What a script does is not seen from outside.
+            let writes = queue.has(Flags::WRITE) || queue.takes_rounds();
+            let mode = if writes { Mode::Exclusive } else { Mode::Shared };
+            owners.iter().map(|&shard| Part { shard, wants: Wants::whole(mode) }).collect()
+        }
         None => queue.parts(&home.shard().keys, watching, shards),
     };
     let execution = Execution {
@@ -364,7 +376,7 @@ impl<E: Site> Execution<E> {
     /// Everything is on one shard: one call, which works when what it wants is free.
     async fn on_one(mut self, shard: u16) -> Output {
         let batch: Batch = (0..self.replies.len() as u32)
-            .filter(|&at| matches!(self.transaction.queue.get(at as usize).place, Place::Shard(_)))
+            .filter(|&at| matches!(self.transaction.queue.place(at as usize), Place::Shard(_)))
             .collect();
         let run = self.run(batch.clone());
         let (queue, watching) = (self.transaction.queue.clone(), self.transaction.watching.clone());
@@ -390,7 +402,7 @@ impl<E: Site> Execution<E> {
         let Some((reply, batch)) = done else { return self.null() };
         self.take(reply, &batch);
         for at in 0..self.replies.len() {
-            if self.transaction.queue.get(at).place == Place::AtOnce {
+            if self.transaction.queue.place(at) == Place::AtOnce {
                 self.at_once.push(at as u32);
             }
         }
@@ -415,13 +427,13 @@ impl<E: Site> Execution<E> {
             }
         }
         let queue = self.transaction.queue.clone();
-        for (at, entry) in queue.iter().enumerate() {
-            match entry.place {
+        for at in 0..queue.len() {
+            match queue.place(at) {
                 Place::Shard(shard) => self.add(shard, at as u32),
                 Place::AtOnce => self.at_once.push(at as u32),
                 Place::Several => {
                     self.run_batches(None).await;
-                    self.run_several(at, &entry).await;
+                    self.run_several(at, &queue.get(at)).await;
                 }
                 Place::Rounds => {
                     self.run_batches(None).await;
@@ -429,7 +441,7 @@ impl<E: Site> Execution<E> {
                 }
                 Place::Script { .. } => {
                     self.run_batches(None).await;
-                    let view = View { db: entry.db, ..self.transaction.view };
+                    let view = View { db: queue.get(at).db, ..self.transaction.view };
                     let reply = (self.transaction.script)(at, view, self.protocol).await;
                     self.take_one(reply, at);
                 }
@@ -461,29 +473,48 @@ impl<E: Site> Execution<E> {
         }
     }
 
-    /// Runs what waits, the shards at the same time. With what is held when there is nothing after it: it is given back on the way.
+    /// Runs what waits, the shards at the same time, some at a stretch. With what is held when there is nothing after it: it is given back on the way.
     async fn run_batches(&mut self, mut held: Option<Held>) {
-        let mut running = Vec::with_capacity(self.batches.len());
-        for (shard, batch) in std::mem::take(&mut self.batches) {
-            let (run, queue, shared) =
-                (self.run(batch.clone()), self.transaction.queue.clone(), batch.clone());
-            let work = move |site: &mut E| {
-                make_room(site, &queue, &shared);
-                run(site)
-            };
-            let call = match &mut held {
-                Some(held) if held.holds(shard) => held.finish(&self.hub, shard, work),
-                // Something comes after it, or its commands name no key: then they have an error for that.
-                _ => self.hub.call(shard, work),
-            };
-            running.push((call, batch));
+        let mut batches: Vec<_> =
+            self.batches.drain(..).map(|(shard, batch)| (shard, batch.into_iter())).collect();
+        let whole = self.transaction.queue.len() <= EXEC_WHOLE_MAX;
+        let stretch = if whole { EXEC_WHOLE_MAX } else { TURN_COMMANDS_MAX };
+        let mut others_wait = false;
+        while !batches.is_empty() {
+            if std::mem::replace(&mut others_wait, true) {
+                // What is for this shard runs at once: without a pause nothing else would, until the end.
+                let pause = self.hub.call_later(self.home, |site: &mut E, answer| {
+                    site.answer_later(answer);
+                    None::<()>
+                });
+                pause.await;
+            }
+            let mut running = Vec::with_capacity(batches.len());
+            for (shard, rest) in &mut batches {
+                let batch: Batch = rest.take(stretch).collect();
+                let (run, queue, shared) =
+                    (self.run(batch.clone()), self.transaction.queue.clone(), batch.clone());
+                let work = move |site: &mut E| {
+                    make_room(site, &queue, &shared);
+                    run(site)
+                };
+                let call = match &mut held {
+                    Some(held) if rest.len() == 0 && held.holds(*shard) => {
+                        held.finish(&self.hub, *shard, work)
+                    }
+                    // Something comes after it, or its commands name no key: then they have an error for that.
+                    _ => self.hub.call(*shard, work),
+                };
+                running.push((call, batch));
+            }
+            batches.retain(|(_, rest)| rest.len() > 0);
+            for (call, batch) in running {
+                let reply = call.await;
+                self.take(reply, &batch);
+            }
         }
         if let Some(held) = held {
             held.release(&self.hub);
-        }
-        for (call, batch) in running {
-            let reply = call.await;
-            self.take(reply, &batch);
         }
         self.serve_at_once().await;
     }

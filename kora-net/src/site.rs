@@ -107,6 +107,10 @@ impl Site for Executor {
         }
     }
 
+    fn answer_later(&mut self, to: Answer) {
+        self.paused_calls.push(to.call);
+    }
+
     fn ran(&mut self, home: u16, to: ReplyTo, command: &'static Command, applied: &Applied, argv: &[&[u8]]) {
         let asker = match home == self.id {
             true => self.asked_by(to).map(Asker::Connection),

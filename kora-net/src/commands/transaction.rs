@@ -5,6 +5,7 @@ use crate::commands;
 use crate::connection::{Connection, Entrance, ReplyMode};
 use crate::dispatch::Asker;
 use crate::executor::Executor;
+use crate::limits::EXEC_WHOLE_MAX;
 use crate::mail::ReplyTo;
 use crate::memory::OUT_OF_MEMORY;
 use crate::multi::{self, Entry, Extent, Place, Queue, Transaction};
@@ -307,7 +308,10 @@ impl Executor {
     pub(crate) fn has_memory_for_queue(&mut self, index: u32) -> bool {
         let Some(queue) = self.seat(index).queue.take() else { return true };
         let enough = !queue.has(Flags::DENYOOM)
-            || queue.iter().all(|Entry { command, argv, .. }| self.has_memory_for(command, &argv));
+            || queue
+                .iter()
+                .take(EXEC_WHOLE_MAX)
+                .all(|Entry { command, argv, .. }| self.has_memory_for(command, &argv));
         self.seat(index).queue = Some(queue);
         enough
     }
@@ -346,6 +350,7 @@ impl Executor {
         let in_place = own_keys
             && own_watched
             && !queue.takes_rounds()
+            && queue.len() <= EXEC_WHOLE_MAX
             && (self.locks.is_empty() || {
                 let wants = queue.wants(&self.shard.keys, watching.as_deref());
                 self.locks.is_free(&wants)

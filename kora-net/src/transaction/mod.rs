@@ -77,6 +77,10 @@ pub trait Site: Sized + 'static {
     /// There was work on the shard, under a lease that is about to be given back, or on keys that are free: whoever waits for them to change
     /// comes before everybody else.
     fn settle(&mut self, lease: Option<&Lease>);
+    /// Gives this result, of a call of this site's own, when others have had their turn.
+    fn answer_later(&mut self, to: Answer) {
+        self.answer(to, Box::new(()));
+    }
     /// A command has run as part of a transaction, whose reply goes to `to` on the site `home`: for statistics.
     fn ran(&mut self, home: u16, to: ReplyTo, command: &'static Command, applied: &Applied, argv: &[&[u8]]) {
         let _ = (home, to, command, applied, argv);
