@@ -1,6 +1,6 @@
 //! Scripts whose keys are all on one shard, on the executor that owns it.
 
-use super::call::{self, Call, Holds, Session, NOT_HELD};
+use super::call::{self, Call, Control, Holds, Session, NOT_HELD};
 use super::spread::Spreading;
 use super::Prepared;
 use super::SLICE;
@@ -19,22 +19,32 @@ use kora_engine::reply::{Protocol, Reply};
 use kora_engine::shard::Applied;
 use kora_engine::slot::Slot;
 use kora_script::{Running, Step, KILLED_BY_USER};
+use smallvec::{smallvec, SmallVec};
 use std::sync::atomic::Ordering;
 use std::sync::Arc;
-use std::time::Instant;
 
 /// A script that goes on in later turns.
 pub struct Alone {
     running: Running,
     session: Session,
+    control: Arc<Control>,
     /// The shard is its own until it ends.
     lease: Option<Lease>,
     origin: SliceOrigin,
     started: Started,
 }
 
-/// KEYS and ARGV.
-type First<'a> = (&'a [&'a [u8]], &'a [&'a [u8]]);
+/// What a script does next.
+enum Next<'a> {
+    /// It begins with these KEYS and ARGV.
+    Start(&'a [&'a [u8]], &'a [&'a [u8]]),
+    GoOn,
+    /// It is to end.
+    Kill,
+}
+
+/// A script at the end of its first slice.
+pub type Paused = (Running, Session, Arc<Control>);
 
 /// How a script went in its first slice.
 pub enum Began {
@@ -43,7 +53,7 @@ pub enum Began {
     /// It could not begin, or has raised an error, which is the reply.
     Failed(Error),
     /// It goes on in later turns.
-    Paused(Box<(Running, Session)>),
+    Paused(Box<Paused>),
 }
 
 impl Began {
@@ -86,15 +96,16 @@ impl Executor {
         let prepared = self.prepare_script(kind, command, argv)?;
         let holds = match (self.count, prepared.keys.is_empty()) {
             (1, _) => Holds::All,
-            (_, true) => Holds::Some(Vec::new()),
-            (_, false) => Holds::Some(vec![self.id]),
+            (_, true) => Holds::Some(SmallVec::new()),
+            (_, false) => Holds::Some(smallvec![self.id]),
         };
-        let mut session = self.session(&prepared, argv, view, holds);
+        let mut session = self.session(&prepared, view, holds);
         let mut running = prepared.begin(self.scripting.copies.pool.take()?, protocol);
         let keys = &argv[prepared.keys.clone()];
         let arguments = &argv[prepared.keys.end..];
-        if !self.drive(&mut running, &mut session, Some((keys, arguments))) {
-            return Ok(Began::Paused(Box::new((running, session))));
+        if !self.drive(&mut running, &mut session, Next::Start(keys, arguments)) {
+            let control = Arc::new(prepared.control(argv));
+            return Ok(Began::Paused(Box::new((running, session, control))));
         }
         Ok(match self.end_script(running, out) {
             None => Began::Replied,
@@ -196,28 +207,28 @@ impl Executor {
     }
 
     /// What the commands of a script have in common.
-    pub(super) fn session(&self, prepared: &Prepared, argv: &[&[u8]], view: View, holds: Holds) -> Session {
+    pub(super) fn session(&self, prepared: &Prepared, view: View, holds: Holds) -> Session {
         Session {
             view,
             read_only: prepared.read_only,
             out_of_memory: prepared.out_of_memory,
             databases: self.process.options.databases,
             holds,
-            control: Arc::new(prepared.control(argv)),
+            has_written: false,
         }
     }
 
     /// Has a script go on in later turns. From now on it holds this shard, unless it does already.
     pub(crate) fn pause_script(
         &mut self,
-        paused: Box<(Running, Session)>,
+        paused: Box<Paused>,
         lease: Option<Lease>,
         origin: SliceOrigin,
         started: Started,
     ) {
-        let (running, session) = *paused;
+        let (running, session, control) = *paused;
         let lease = lease.or_else(|| {
-            if session.holds == Holds::Some(Vec::new()) {
+            if session.holds == Holds::Some(SmallVec::new()) {
                 return None;
             }
             // It ran because nobody held anything, and nothing else has run since.
@@ -225,23 +236,29 @@ impl Executor {
             assert!(lease.is_some(), "the shard was free");
             lease
         });
-        self.note_script(&session.control);
-        self.scripting.paused.push_back(Alone { running, session, lease, origin, started });
+        control.has_written.store(session.has_written, Ordering::Relaxed);
+        self.note_script(&control);
+        self.scripting.paused.push_back(Alone { running, session, control, lease, origin, started });
     }
 
     /// A slice of the script whose turn it is.
     pub(crate) fn run_scripts(&mut self) {
         let Some(mut alone) = self.scripting.paused.pop_front() else { return };
-        self.watch_time(&alone.session.control);
-        if alone.session.control.is_slow.load(Ordering::Relaxed) {
+        self.watch_time(&alone.control);
+        if alone.control.is_slow.load(Ordering::Relaxed) {
             self.tell_busy();
         }
-        if !self.drive(&mut alone.running, &mut alone.session, None) {
+        let next = match alone.control.killed.load(Ordering::Relaxed) {
+            true => Next::Kill,
+            false => Next::GoOn,
+        };
+        if !self.drive(&mut alone.running, &mut alone.session, next) {
+            alone.control.has_written.store(alone.session.has_written, Ordering::Relaxed);
             self.scripting.paused.push_back(alone);
             return;
         }
-        let Alone { running, session, lease, origin, started } = alone;
-        self.forget_script(&session.control);
+        let Alone { running, control, lease, origin, started, .. } = alone;
+        self.forget_script(&control);
         let mut reply = Output::default();
         self.end_script(running, &mut reply);
         match lease {
@@ -258,14 +275,15 @@ impl Executor {
     }
 
     /// Runs a script until it ends or its slice does. Returns whether it has ended.
-    fn drive(&mut self, running: &mut Running, session: &mut Session, first: Option<First<'_>>) -> bool {
-        let end = Instant::now() + SLICE;
-        let mut is_over = || Instant::now() >= end;
+    fn drive(&mut self, running: &mut Running, session: &mut Session, next: Next<'_>) -> bool {
+        // The clock was read when the command before this one ended; a short script never reads it again.
+        let (clock, begin) = (self.clock.clone(), self.last_tick);
+        let mut is_over = || clock.delta_as_nanos(begin, clock.raw()) >= SLICE.as_nanos() as u64;
         let mut reply = std::mem::take(&mut self.scripting.reply);
-        let mut step = match first {
-            Some((keys, arguments)) => running.start(keys, arguments, &mut is_over),
-            None if session.control.killed.load(Ordering::Relaxed) => running.kill(KILLED_BY_USER),
-            None => running.go_on(&mut is_over),
+        let mut step = match next {
+            Next::Start(keys, arguments) => running.start(keys, arguments, &mut is_over),
+            Next::GoOn => running.go_on(&mut is_over),
+            Next::Kill => running.kill(KILLED_BY_USER),
         };
         let done = loop {
             step = match step {

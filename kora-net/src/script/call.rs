@@ -11,8 +11,8 @@ use kora_engine::keyspace::View;
 use kora_engine::reply::{Protocol, Reply};
 use kora_engine::slot::Slot;
 use kora_script::refusals;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::Arc;
+use smallvec::SmallVec;
+use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 /// A script in progress, as SCRIPT KILL and FUNCTION STATS see it. Only the executor that runs it touches it; it is shared because closures
@@ -26,7 +26,7 @@ pub struct Control {
     pub started: Instant,
     /// It is to end.
     pub killed: AtomicBool,
-    /// It has run a command that writes.
+    /// It has run a command that writes: set when it pauses.
     pub has_written: AtomicBool,
     /// It has run for longer than `lua_time_limit`, and everybody is told.
     pub is_slow: AtomicBool,
@@ -44,8 +44,8 @@ pub struct Session {
     pub databases: u16,
     /// Whether each shard is held.
     pub holds: Holds,
-    /// What others know of it.
-    pub control: Arc<Control>,
+    /// It has run a command that writes.
+    pub has_written: bool,
 }
 
 /// Which shards a script holds.
@@ -54,7 +54,7 @@ pub enum Holds {
     /// All there are.
     All,
     /// These.
-    Some(Vec<u16>),
+    Some(SmallVec<[u16; 4]>),
 }
 
 impl Holds {
@@ -64,7 +64,7 @@ impl Holds {
             return Holds::All;
         }
         let keys = command.spec.keys.iter().flat_map(|spec| spec.positions(argv));
-        let mut owners: Vec<u16> = keys.map(|at| Slot::of(argv[at]).shard(shards)).collect();
+        let mut owners: SmallVec<[u16; 4]> = keys.map(|at| Slot::of(argv[at]).shard(shards)).collect();
         owners.sort_unstable();
         owners.dedup();
         match owners.len() == shards as usize {
@@ -123,9 +123,7 @@ impl Session {
                     Call::Answered
                 }
                 _ => {
-                    if command.is_write() {
-                        self.control.has_written.store(true, Ordering::Relaxed);
-                    }
+                    self.has_written |= command.is_write();
                     Call::Run(command)
                 }
             },
@@ -150,10 +148,7 @@ impl Session {
             return Err(refusals::READ_ONLY);
         }
         // A script that has written goes on to its end: half of it would be worse.
-        if self.out_of_memory
-            && flags.contains(Flags::DENYOOM)
-            && !self.control.has_written.load(Ordering::Relaxed)
-        {
+        if self.out_of_memory && flags.contains(Flags::DENYOOM) && !self.has_written {
             return Err(refusals::OUT_OF_MEMORY);
         }
         match command.spec.run {

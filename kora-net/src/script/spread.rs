@@ -1,7 +1,7 @@
 //! Scripts whose keys are on several shards: a coordinator on the executor of the connection runs the interpreter, and has the shards execute the commands.
 
 use super::alone::error_in;
-use super::call::{self, Call, Holds, Session, NOT_HELD};
+use super::call::{self, Call, Control, Holds, Session, NOT_HELD};
 use super::store::Pool;
 use super::{Prepared, SLICE};
 use crate::coordinate::{Hub, Task};
@@ -18,6 +18,7 @@ use kora_engine::slot::Slot;
 use kora_script::{Step, KILLED_BY_USER};
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
+use std::sync::Arc;
 use std::time::Instant;
 
 /// A script that is to run over several shards.
@@ -25,6 +26,7 @@ pub struct Spreading {
     prepared: Prepared,
     words: Words,
     session: Session,
+    control: Arc<Control>,
     protocol: Protocol,
     hub: Hub,
     home: u16,
@@ -41,10 +43,12 @@ impl Spreading {
         holds: Holds,
     ) -> Spreading {
         let shards = executor.count;
-        let session = executor.session(&prepared, asked.argv, asked.view, holds);
+        let session = executor.session(&prepared, asked.view, holds);
+        let control = Arc::new(prepared.control(asked.argv));
         Spreading {
             words: Words::of(asked.argv.iter().copied()),
             session,
+            control,
             prepared,
             protocol: asked.protocol,
             hub: executor.hub.clone(),
@@ -78,7 +82,7 @@ impl Spreading {
                 return reply;
             }
         };
-        let control = self.session.control.clone();
+        let control = self.control.clone();
         self.on_executor(|executor, control| executor.note_script(control)).await;
         let mut running = self.prepared.begin(interpreter, self.protocol);
         let argv = self.words.argv().into_iter().map(<[u8]>::to_vec).collect::<Vec<_>>();
@@ -103,6 +107,7 @@ impl Spreading {
                 }
                 Wish::GoOn => running.go_on(&mut slice()),
                 Wish::Pause => {
+                    control.has_written.store(self.session.has_written, Ordering::Relaxed);
                     self.hub.next_turn(self.home).await;
                     self.on_executor(|executor, control| executor.watch_time(control)).await;
                     match control.killed.load(Ordering::Relaxed) {
@@ -122,8 +127,8 @@ impl Spreading {
     }
 
     /// Does something on the executor of the connection.
-    async fn on_executor(&self, what: fn(&mut Executor, &std::sync::Arc<call::Control>)) {
-        let control = self.session.control.clone();
+    async fn on_executor(&self, what: fn(&mut Executor, &Arc<Control>)) {
+        let control = self.control.clone();
         self.hub.call(self.home, move |executor: &mut Executor| what(executor, &control)).await;
     }
 
