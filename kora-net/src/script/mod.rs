@@ -207,6 +207,9 @@ impl Executor {
 
     /// Tells those who wait for their keys on this shard that a script has them for longer.
     fn tell_busy(&mut self) {
+        if self.locks.is_empty() {
+            return;
+        }
         let mut told: Vec<(SliceOrigin, Protocol)> = Vec::new();
         self.locks.dismiss(|waiter| match waiter {
             Waiter::Command(kept) => match kept.origin {

@@ -110,6 +110,9 @@ impl Spreading {
                     control.has_written.store(self.session.has_written, Ordering::Relaxed);
                     self.hub.next_turn(self.home).await;
                     self.on_executor(|executor, control| executor.watch_time(control)).await;
+                    if control.is_slow.load(Ordering::Relaxed) {
+                        self.tell_busy();
+                    }
                     match control.killed.load(Ordering::Relaxed) {
                         true => running.kill(KILLED_BY_USER),
                         false => running.go_on(&mut slice()),
@@ -130,6 +133,12 @@ impl Spreading {
     async fn on_executor(&self, what: fn(&mut Executor, &Arc<Control>)) {
         let control = self.control.clone();
         self.hub.call(self.home, move |executor: &mut Executor| what(executor, &control)).await;
+    }
+
+    /// Tells those who wait for their keys on shards that it holds.
+    fn tell_busy(&self) {
+        let held = (0..self.shards).filter(|&shard| self.session.holds.has(shard));
+        held.for_each(|shard| drop(self.hub.call(shard, Executor::tell_busy)));
     }
 
     /// A command of the script.
