@@ -29,22 +29,63 @@ fn run(scenario: Scenario) {
 
 #[test]
 fn commands_over_several_shards_are_atomic_on_strings() {
-    run(Scenario { shards: 2..5, clients: 2..7, requests: 3..12, keys: 4, kinds: &["strings"] });
+    run(Scenario {
+        shards: 2..5,
+        clients: 2..7,
+        requests: 3..12,
+        keys: 4,
+        transactions: 0,
+        kinds: &["strings"],
+    });
 }
 
 #[test]
 fn commands_over_several_shards_are_atomic_on_lists_and_sets() {
-    run(Scenario { shards: 2..5, clients: 2..6, requests: 3..10, keys: 4, kinds: &["lists", "sets"] });
+    run(Scenario {
+        shards: 2..5,
+        clients: 2..6,
+        requests: 3..10,
+        keys: 4,
+        transactions: 0,
+        kinds: &["lists", "sets"],
+    });
+}
+
+/// EXEC over any keys, with commands over several shards inside.
+#[test]
+fn transactions_are_atomic() {
+    run(Scenario {
+        shards: 2..5,
+        clients: 2..6,
+        requests: 3..9,
+        keys: 4,
+        transactions: 50,
+        kinds: &["strings", "lists", "sets"],
+    });
 }
 
 /// Whole shards are held beside keys.
 #[test]
 fn databases_are_flushed_at_one_moment() {
-    run(Scenario { shards: 2..5, clients: 2..6, requests: 3..10, keys: 4, kinds: &["strings", "whole"] });
+    run(Scenario {
+        shards: 2..5,
+        clients: 2..6,
+        requests: 3..10,
+        keys: 4,
+        transactions: 0,
+        kinds: &["strings", "whole"],
+    });
 }
 
 /// Everybody wants everything: each transaction is refused again and again, and yet all of them end.
 #[test]
 fn nobody_starves_where_everything_is_wanted() {
-    run(Scenario { shards: 4..9, clients: 10..20, requests: 2..5, keys: 16, kinds: &["everything"] });
+    run(Scenario {
+        shards: 4..9,
+        clients: 10..20,
+        requests: 2..5,
+        keys: 16,
+        transactions: 0,
+        kinds: &["everything"],
+    });
 }

@@ -1,6 +1,8 @@
 //! A simulated executor: a shard, its locks, its coordinators, and its ends of the links to the others.
 
 use crate::coordinate::{Answer, Call, Hub, QueuedCall, ResultSlot, Task, Value};
+use crate::mail::ReplyTo;
+use crate::multi::{self, Place, Queue, Transaction};
 use crate::resp::encode::Output;
 use crate::several::{self, Asked, Home};
 use crate::transaction::footprint;
@@ -14,6 +16,7 @@ use kora_engine::reply::Protocol;
 use kora_engine::shard::{EngineConfig, Shard, ShardId};
 use kora_engine::slot::Slot;
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 /// The time of everything: nothing expires here.
@@ -129,6 +132,36 @@ impl SimulatedSite {
             }
             _ => unreachable!("not in a scenario"),
         }
+    }
+
+    /// A client of this executor asks for several commands as one.
+    pub fn ask_transaction(&mut self, client: u32, commands: &[Vec<Vec<u8>>]) {
+        let mut queue = Queue::new(0);
+        for words in commands {
+            let argv: Vec<&[u8]> = words.iter().map(|word| &word[..]).collect();
+            let command = registry().resolve(&argv).expect("the commands of the scenarios are there");
+            let keys = command.spec.keys.iter().flat_map(|spec| spec.positions(&argv));
+            let mut shards: Vec<u16> = keys.map(|at| Slot::of(argv[at]).shard(self.count)).collect();
+            shards.sort_unstable();
+            shards.dedup();
+            let place = match shards[..] {
+                [shard] => Place::Shard(shard),
+                _ => Place::Several,
+            };
+            assert!(queue.push(command, &argv, place, u64::MAX));
+        }
+        let transaction = Transaction {
+            queue: Arc::new(queue),
+            watching: None,
+            view: view(),
+            protocol: Protocol::Resp2,
+            silent: false,
+            to: ReplyTo::Gather { id: client, part: 0 },
+            serve: Box::new(|_| unreachable!("not in a scenario")),
+            script: Box::new(|_, _, _| unreachable!("not in a scenario")),
+        };
+        let task = multi::task(self, transaction);
+        self.start(task, client);
     }
 
     fn route(&mut self, shard: u16, client: u32, command: &'static Command, words: Words) {

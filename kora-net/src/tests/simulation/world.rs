@@ -19,14 +19,19 @@ pub struct Scenario {
     pub keys: usize,
     /// What clients ask for.
     pub kinds: &'static [&'static str],
+    /// How many of a hundred requests are transactions of several commands.
+    pub transactions: u32,
 }
 
 struct Client {
     executor: u16,
-    requests: VecDeque<Vec<Vec<u8>>>,
+    requests: VecDeque<Request>,
     /// What it has asked for and when, while it waits.
-    waiting: Option<(u64, Vec<Vec<u8>>)>,
+    waiting: Option<(u64, Request)>,
 }
+
+/// A command, or several between MULTI and EXEC.
+type Request = Vec<Vec<Vec<u8>>>;
 
 /// The way from one executor to another: what is asked and comes late, and what is answered at once.
 struct Link {
@@ -92,16 +97,21 @@ impl World {
                 }
                 Event::Ask(number) => {
                     let client = &mut self.clients[number];
-                    let words = client.requests.pop_front().expect("chosen because it has some");
-                    client.waiting = Some((self.clock, words.clone()));
-                    self.sites[client.executor as usize].ask(number as u32, &words);
+                    let request = client.requests.pop_front().expect("chosen because it has some");
+                    client.waiting = Some((self.clock, request.clone()));
+                    let site = &mut self.sites[client.executor as usize];
+                    match &request[..] {
+                        [words] => site.ask(number as u32, words),
+                        commands => site.ask_transaction(number as u32, commands),
+                    }
                 }
             }
             self.collect()?;
         }
         for (number, client) in self.clients.iter().enumerate() {
-            if let Some((_, words)) = &client.waiting {
-                return Err(format!("client {number} waits for ever for {}", text(words)));
+            if let Some((_, request)) = &client.waiting {
+                let commands: Vec<String> = request.iter().map(|words| text(words)).collect();
+                return Err(format!("client {number} waits for ever for {}", commands.join("; ")));
             }
         }
         if let Some(site) = self.sites.iter().position(|site| !site.is_idle()) {
@@ -152,10 +162,14 @@ impl World {
             }
             for (client, mut reply) in std::mem::take(&mut self.sites[number].replies) {
                 let waiting = self.clients[client as usize].waiting.take();
-                let (call, words) = waiting.ok_or_else(|| format!("client {client} is answered twice"))?;
-                let replies = vec![decode(&mut reply)];
+                let (call, request) = waiting.ok_or_else(|| format!("client {client} is answered twice"))?;
+                let replies = match (request.len(), decode(&mut reply)) {
+                    (1, reply) => vec![reply],
+                    (_, Reply::Array(replies)) => replies,
+                    (_, other) => return Err(format!("EXEC is answered with {other}")),
+                };
                 let outcome = Outcome::Replied { at: self.clock, replies };
-                self.history.add(client, call, &[words], outcome).map_err(|error| error.to_string())?;
+                self.history.add(client, call, &request, outcome).map_err(|error| error.to_string())?;
             }
         }
         Ok(())
@@ -195,8 +209,14 @@ fn decode(reply: &mut Output) -> Reply {
     reply
 }
 
-/// Something that a client asks for. Values that are written are all different.
-fn request(random: &mut Rng, scenario: &Scenario, values: &mut u32) -> Vec<Vec<u8>> {
+/// Something that a client asks for.
+fn request(random: &mut Rng, scenario: &Scenario, values: &mut u32) -> Request {
+    let commands = if random.u32(0..100) < scenario.transactions { random.usize(2..5) } else { 1 };
+    (0..commands).map(|_| command(random, scenario, values)).collect()
+}
+
+/// A command. Values that are written are all different.
+fn command(random: &mut Rng, scenario: &Scenario, values: &mut u32) -> Vec<Vec<u8>> {
     let kind = scenario.kinds[random.usize(0..scenario.kinds.len())];
     let key = |random: &mut Rng, prefix: char| format!("{prefix}{}", random.usize(0..scenario.keys));
     let mut value = || {
