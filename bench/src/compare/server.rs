@@ -147,14 +147,16 @@ fn free_ports(count: u16) -> Result<u16, Error> {
     Ok(held[0].local_addr().map_err(Error::io("looking for a free port"))?.port())
 }
 
-/// Listeners on `count` neighbouring ports, held all at once.
+/// Listeners on `count` neighbouring ports, held all at once. They are below the ports that the kernel gives to clients: of those, thousands may be
+/// in use for a minute after a load.
 fn hold_neighbours(count: u16) -> Result<Vec<TcpListener>, Error> {
-    for _ in 0..100 {
-        let first = TcpListener::bind("127.0.0.1:0").map_err(Error::io("looking for a free port"))?;
-        let base = first.local_addr().map_err(Error::io("looking for a free port"))?.port();
-        let Some(end) = base.checked_add(count) else { continue };
-        let rest = (base + 1..end).map(|port| TcpListener::bind(("127.0.0.1", port)));
-        if let Ok(held) = std::iter::once(Ok(first)).chain(rest).collect::<std::io::Result<Vec<_>>>() {
+    const FIRST: u32 = 10_000;
+    const SPAN: u32 = 20_000;
+    let begin = std::process::id().wrapping_mul(131);
+    for step in 0..SPAN {
+        let base = (FIRST + begin.wrapping_add(step * u32::from(count)) % SPAN) as u16;
+        let held = (base..base + count).map(|port| TcpListener::bind(("127.0.0.1", port)));
+        if let Ok(held) = held.collect::<std::io::Result<Vec<_>>>() {
             return Ok(held);
         }
     }
