@@ -126,16 +126,6 @@ impl<E: 'static> Hub<E> {
     }
 }
 
-impl Hub {
-    /// Waits for the next turn of the executor `home`, which is the coordinator's own: others have theirs meanwhile.
-    pub fn next_turn(&self, home: u16) -> CallResult<()> {
-        self.call_later(home, |executor: &mut Executor, answer| {
-            executor.next_turn.push(answer);
-            None
-        })
-    }
-}
-
 /// Awaits the result of a call.
 #[must_use = "the result of a call is awaited, or let go with `drop`"]
 pub struct CallResult<T> {

@@ -11,7 +11,7 @@ use crate::resp::encode::{Output, RespSink};
 use crate::several;
 use crate::transaction::footprint;
 use bytes::Bytes;
-use kora_engine::command::{Command, Coordinated, Flags, Merge, Run, ServerCommand, Spread};
+use kora_engine::command::{Command, Flags, Merge, Run, ServerCommand, Spread};
 use kora_engine::error::Error;
 use kora_engine::keyspace::View;
 use kora_engine::limits::CURSOR_POSITION_BITS;
@@ -127,13 +127,7 @@ impl Executor {
                         return self.reject(index, Some(command), argv, error);
                     }
                 }
-                let owner = match spread {
-                    // The keys that patterns name are not among the arguments.
-                    Spread::Coordinate(Coordinated::Sort) if !several::sort_patterns(argv).is_empty() => {
-                        Owner::Several
-                    }
-                    _ => owner,
-                };
+                let owner = if several::reads_anywhere(command, argv) { Owner::Several } else { owner };
                 match owner {
                     Owner::One(shard) if shard == self.id => self.run_here(index, command, argv, frame),
                     Owner::One(shard) => self.run_there(index, shard, command, argv, frame),
@@ -166,7 +160,7 @@ impl Executor {
                 }
             }
             Run::ByCursor(_) => {
-                let shard = self.shard_of_cursor(argv);
+                let shard = shard_of_cursor(argv, self.count).unwrap_or(self.id);
                 if shard == self.id {
                     self.run_here(index, command, argv, frame)
                 } else {
@@ -306,25 +300,13 @@ impl Executor {
                 if let (true, Some(slot)) = (one_key, second_argument) {
                     return Some(slot.shard(self.count));
                 }
-                let sorts = spread == Spread::Coordinate(Coordinated::Sort);
                 match self.owner(command, argv) {
-                    Owner::One(shard) if !sorts || several::sort_patterns(argv).is_empty() => Some(shard),
+                    Owner::One(shard) if !several::reads_anywhere(command, argv) => Some(shard),
                     _ => None,
                 }
             }
-            Run::ByCursor(_) => Some(self.shard_of_cursor(argv)),
+            Run::ByCursor(_) => Some(shard_of_cursor(argv, self.count).unwrap_or(self.id)),
             _ => None,
-        }
-    }
-
-    /// The shard that a cursor names.
-    fn shard_of_cursor(&self, argv: &[&[u8]]) -> u16 {
-        match argv.get(1).and_then(|text| std::str::from_utf8(text).ok()?.parse::<u64>().ok()) {
-            Some(cursor) if (cursor >> CURSOR_POSITION_BITS) < self.count as u64 => {
-                (cursor >> CURSOR_POSITION_BITS) as u16
-            }
-            // Not a cursor of ours: any shard gives the error, or the end.
-            _ => self.id,
         }
     }
 
@@ -689,6 +671,12 @@ impl Executor {
         let connection = self.connection(index);
         (connection.protocol, View { db: connection.db, now, touch: connection.touch })
     }
+}
+
+/// The shard, of so many, that a cursor names. None if it is not one of ours: any shard gives the error, or the end.
+pub(crate) fn shard_of_cursor(argv: &[&[u8]], shards: u16) -> Option<u16> {
+    let cursor: u64 = std::str::from_utf8(argv.get(1)?).ok()?.parse().ok()?;
+    u16::try_from(cursor >> CURSOR_POSITION_BITS).ok().filter(|&shard| shard < shards)
 }
 
 /// The first word of a line of an HTTP request in which commands can be hidden, as Redis knows them.

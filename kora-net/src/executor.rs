@@ -24,6 +24,7 @@ use crate::resp::encode::{Output, RespSink};
 use crate::resp::parse::{ParseLimits, Parser, ProtocolError, Step};
 use crate::ring::{Completion, Received, Sleep, SocketRing};
 use crate::script::Scripting;
+use crate::several;
 use crate::transaction::footprint;
 use crate::transaction::locks::{Asked, Locks, Wants};
 use crate::transaction::{Kept, Waiter};
@@ -197,8 +198,6 @@ pub struct Executor {
     pub(crate) spare_queues: Vec<Box<Queue>>,
     /// Scripts, and the interpreters that run them.
     pub(crate) scripting: Scripting,
-    /// Coordinators that go on in the next turn.
-    pub(crate) next_turn: Vec<Answer>,
     /// What all executors share.
     pub process: Arc<Process>,
     /// What it does about too much memory.
@@ -300,7 +299,6 @@ impl Executor {
             watched: Watched::default(),
             spare_queues: Vec::new(),
             scripting: Scripting::new(settings.lua_memory_limit as usize),
-            next_turn: Vec::new(),
             relief: Relief::default(),
             hub: Hub::default(),
             now,
@@ -388,9 +386,6 @@ impl Executor {
         }
         self.expire_blocked();
         self.start_due();
-        for answer in std::mem::take(&mut self.next_turn) {
-            self.returned(answer.call, Box::new(()));
-        }
         self.run_tasks();
         self.run_slices();
         self.run_scripts();
@@ -404,11 +399,9 @@ impl Executor {
             || !self.task_ready.is_empty()
             || !self.paused_calls.is_empty()
             || !self.slices.is_empty()
+            || self.scripting.has_work()
             || self.blocking.has_due()
         {
-            return Ok(None);
-        }
-        if self.scripting.has_work() || !self.next_turn.is_empty() {
             return Ok(None);
         }
         if self.background_due || self.process.phase() != Phase::Running {
@@ -1035,7 +1028,8 @@ impl Executor {
                 }
                 if let Run::Script(kind) = command.spec.run {
                     let asker = (from, head.to);
-                    if !self.serve_script(kind, command, &argv, view, head.protocol, asker, &mut answers) {
+                    let asked = several::Asked { command, argv: &argv, view, protocol: head.protocol };
+                    if !self.serve_script(kind, asked, asker, &mut answers) {
                         continue;
                     }
                     answer_heads.push(AnswerHead {

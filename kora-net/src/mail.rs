@@ -12,7 +12,6 @@
 //!
 //! The queues are `rtrb` rings and not glommio's shared channels: polling a glommio receiver that is empty registers one
 //! more waker each time (nothing removes it before glommio's own loop runs), and its wake-ups reach only peers that sleep in glommio.
-//!
 
 use crate::coordinate::{Call, Value};
 use crate::limits::{BATCH_CREDITS, MESH_QUEUE_LEN};

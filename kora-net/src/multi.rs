@@ -26,7 +26,7 @@ use crate::transaction::locks::{Mode, Wants};
 use crate::transaction::{self, Held, Part, Site};
 use crate::watch::{self, Watching};
 use crate::words::Argv;
-use kora_engine::command::{Command, Coordinated, Flags, Run, Spread};
+use kora_engine::command::{Command, Flags};
 use kora_engine::error::Error;
 use kora_engine::keyspace::{Keyspace, View};
 use kora_engine::reply::{Protocol, Reply};
@@ -243,9 +243,7 @@ impl Queue {
             if let Place::Script { undeclared } = place {
                 Holds::of(command, &argv, shards, undeclared).want(&mut footprint);
             }
-            let sorts = matches!(command.spec.run, Run::Keys(_, Spread::Coordinate(Coordinated::Sort)));
-            if sorts && place == Place::Several && !several::sort_patterns(&argv).is_empty() {
-                // Which keys the patterns name is seen only in the elements.
+            if place == Place::Several && several::reads_anywhere(command, &argv) {
                 footprint.add_everything(Mode::Shared);
             }
         }
@@ -483,11 +481,7 @@ impl<E: Site> Execution<E> {
         while !batches.is_empty() {
             if std::mem::replace(&mut others_wait, true) {
                 // What is for this shard runs at once: without a pause nothing else would, until the end.
-                let pause = self.hub.call_later(self.home, |site: &mut E, answer| {
-                    site.answer_later(answer);
-                    None::<()>
-                });
-                pause.await;
+                transaction::next_turn(&self.hub, self.home).await;
             }
             let mut running = Vec::with_capacity(batches.len());
             for (shard, rest) in &mut batches {

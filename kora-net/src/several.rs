@@ -26,20 +26,14 @@ pub fn task<E: Site>(home: &mut impl Home<E>, kind: Coordinated, asked: Asked<'_
     let work = Work::new(home, &asked).with_arguments(asked.argv);
     let mut footprint = Footprint::new(work.shards);
     footprint.add_command(&home.shard().keys, asked.command, asked.argv);
-    if kind == Coordinated::Sort && !sort_patterns(asked.argv).is_empty() {
-        // Which keys the patterns name is seen only in the elements.
+    if reads_anywhere(asked.command, asked.argv) {
         footprint.add_everything(Mode::Shared);
     }
     let parts = footprint.parts();
     Box::pin(async move {
         let held = transaction::acquire(&work.hub, &parts).await;
-        let mut out = Output::default();
-        let result = work.run_held(kind, &mut out).await;
+        let out = work.coordinated(kind).await;
         held.release(&work.hub);
-        if let Err(error) = result {
-            out.clear();
-            RespSink::new(&mut out, work.protocol).error(error.text());
-        }
         out
     })
 }
@@ -49,27 +43,17 @@ pub(crate) async fn run_held<E: Site>(hub: &Hub<E>, home: u16, shards: u16, aske
     let Asked { command, argv, view, protocol } = asked;
     let hub = hub.clone();
     let work = Work { hub, home, shards, command, view, protocol, argv: Vec::new() }.with_arguments(argv);
-    let mut out = Output::default();
-    let result = match command.spec.run {
+    match command.spec.run {
         Run::Keys(_, Spread::Split(merge)) => match shares(command, argv, shards, |_, _| {}) {
-            Ok((parts, order)) => {
-                out = work.on_all(parts.into_iter(), merge, &order).await;
-                Ok(())
-            }
-            Err(error) => Err(error),
+            Ok((parts, order)) => work.on_all(parts.into_iter(), merge, &order).await,
+            Err(error) => work.refused(&error),
         },
-        Run::Keys(_, Spread::Coordinate(kind)) => work.run_held(kind, &mut out).await,
+        Run::Keys(_, Spread::Coordinate(kind)) => work.coordinated(kind).await,
         Run::Everywhere(_, merge) => {
-            out = work.on_all((0..shards).map(|shard| (shard, work.words())), merge, &[]).await;
-            Ok(())
+            work.on_all((0..shards).map(|shard| (shard, work.words())), merge, &[]).await
         }
         _ => unreachable!("{} is no command of several shards", command.full_name),
-    };
-    if let Err(error) = result {
-        out.clear();
-        RespSink::new(&mut out, protocol).error(error.text());
     }
-    out
 }
 
 /// What each shard gets of a command that is split, and of each key in its order the number of its share, which `wanted` is told with
@@ -274,6 +258,22 @@ impl<E: Site> Work<E> {
             replies.push(reply.await);
         }
         merge::merge(merge, &mut replies, order)
+    }
+
+    /// The reply of a command whose keys are held.
+    async fn coordinated(&self, kind: Coordinated) -> Output {
+        let mut out = Output::default();
+        match self.run_held(kind, &mut out).await {
+            Ok(()) => out,
+            Err(error) => self.refused(&error),
+        }
+    }
+
+    /// An error as the reply.
+    fn refused(&self, error: &Error) -> Output {
+        let mut out = Output::default();
+        self.reply(&mut out).error(error.text());
+        out
     }
 
     /// The rounds of a command whose keys are held.
@@ -766,6 +766,12 @@ fn bulks_of(encoded: &[u8]) -> impl Iterator<Item = &[u8]> {
         rest = &rest[line + 2 + len + 2..];
         Some(element)
     })
+}
+
+/// Whether a command reads keys that are seen only in the elements that it sorts, and so on whatever shards.
+pub fn reads_anywhere(command: &Command, argv: &[&[u8]]) -> bool {
+    matches!(command.spec.run, Run::Keys(_, Spread::Coordinate(Coordinated::Sort)))
+        && !sort_patterns(argv).is_empty()
 }
 
 /// The BY and GET patterns of SORT that name keys, each as what stands before its `*` and what follows, without the hash field.

@@ -6,7 +6,7 @@ use crate::executor::{Executor, KeptOrigin, SliceOrigin};
 use crate::mail::ReplyTo;
 use crate::resp::encode::{Output, RespSink};
 use crate::script::alone::Began;
-use crate::several::Home;
+use crate::several::{Asked, Home};
 use crate::transaction::locks::{Lease, Locks};
 use crate::transaction::{Kept, Site, Waiter};
 use crate::watch::Watched;
@@ -74,7 +74,7 @@ impl Site for Executor {
         let mut reply = Output::default();
         let view = View { now: self.now, ..view };
         let applied = if let Run::Script(kind) = command.spec.run {
-            match self.begin_script(kind, command, &argv, view, protocol, &mut reply) {
+            match self.begin_script(kind, Asked { command, argv: &argv, view, protocol }, &mut reply) {
                 Began::Paused(paused) => {
                     let started = self.started(command, &argv);
                     self.pause_script(paused, Some(lease), origin, started);

@@ -9,10 +9,10 @@ use crate::dispatch::{Asker, Owner, Started};
 use crate::executor::{Executor, SliceOrigin};
 use crate::mail::ReplyTo;
 use crate::resp::encode::{Output, RespSink};
-use crate::several;
+use crate::several::{self, Asked};
 use crate::transaction::locks::{Lease, Mode, Wants};
 use crate::transaction::Site;
-use kora_engine::command::{Command, Coordinated, Run, ScriptCommand, Spread};
+use kora_engine::command::{Command, Run, ScriptCommand};
 use kora_engine::error::Error;
 use kora_engine::keyspace::View;
 use kora_engine::reply::{Protocol, Reply};
@@ -68,18 +68,9 @@ impl Began {
 
 impl Executor {
     /// Runs a script command all of whose keys are on this shard, and nothing of it is held by others.
-    pub(crate) fn begin_script(
-        &mut self,
-        kind: ScriptCommand,
-        command: &'static Command,
-        argv: &[&[u8]],
-        view: View,
-        protocol: Protocol,
-        out: &mut Output,
-    ) -> Began {
-        let began = self.try_begin_script(kind, command, argv, view, protocol, out);
-        began.unwrap_or_else(|error| {
-            RespSink::new(out, protocol).error(error.text());
+    pub(crate) fn begin_script(&mut self, kind: ScriptCommand, asked: Asked<'_>, out: &mut Output) -> Began {
+        self.try_begin_script(kind, asked, out).unwrap_or_else(|error| {
+            RespSink::new(out, asked.protocol).error(error.text());
             Began::Failed(error)
         })
     }
@@ -87,12 +78,10 @@ impl Executor {
     fn try_begin_script(
         &mut self,
         kind: ScriptCommand,
-        command: &'static Command,
-        argv: &[&[u8]],
-        view: View,
-        protocol: Protocol,
+        asked: Asked<'_>,
         out: &mut Output,
     ) -> Result<Began, Error> {
+        let Asked { command, argv, view, protocol } = asked;
         let prepared = self.prepare_script(kind, command, argv)?;
         let holds = match (self.count, prepared.keys.is_empty()) {
             (1, _) => Holds::All,
@@ -138,7 +127,7 @@ impl Executor {
                 let (protocol, view) = self.view_of(index);
                 match self.prepare_script(kind, command, argv) {
                     Ok(prepared) => {
-                        let asked = several::Asked { command, argv, view, protocol };
+                        let asked = Asked { command, argv, view, protocol };
                         let undeclared = self.settings.script_undeclared_keys;
                         let holds = Holds::of(command, argv, self.count, undeclared);
                         let task = Spreading::new(self, prepared, asked, holds).task();
@@ -162,7 +151,7 @@ impl Executor {
         }
         let (protocol, view) = self.view_of(index);
         let mut out = std::mem::take(self.connection(index).reply_output());
-        let began = self.begin_script(kind, command, argv, view, protocol, &mut out);
+        let began = self.begin_script(kind, Asked { command, argv, view, protocol }, &mut out);
         let connection = self.connection(index);
         *connection.reply_output() = out;
         match began {
@@ -175,24 +164,21 @@ impl Executor {
             began => {
                 connection.reply_written();
                 self.account(command, &began.applied(), Asker::Connection(index), argv);
-                self.settle(None);
+                self.after_work();
             }
         }
     }
 
     /// A script command that a peer has sent. Returns whether it is answered.
-    #[allow(clippy::too_many_arguments)] // what a request in a batch consists of
     pub(crate) fn serve_script(
         &mut self,
         kind: ScriptCommand,
-        command: &'static Command,
-        argv: &[&[u8]],
-        view: View,
-        protocol: Protocol,
+        asked: Asked<'_>,
         (from, to): (u16, ReplyTo),
         out: &mut Output,
     ) -> bool {
-        match self.begin_script(kind, command, argv, view, protocol, out) {
+        let Asked { command, argv, .. } = asked;
+        match self.begin_script(kind, asked, out) {
             Began::Paused(paused) => {
                 let started = self.started(command, argv);
                 self.pause_script(paused, None, SliceOrigin::Peer(from, to), started);
@@ -200,7 +186,7 @@ impl Executor {
             }
             began => {
                 self.account(command, &began.applied(), Asker::Peer(from, to), argv);
-                self.settle(None);
+                self.after_work();
                 true
             }
         }
@@ -263,12 +249,12 @@ impl Executor {
         self.end_script(running, &mut reply);
         match lease {
             Some(lease) => crate::transaction::release(self, lease),
-            None => self.settle(None),
+            None => self.after_work(),
         }
         let to = match origin {
             SliceOrigin::Own(to) => to,
             // Its client is the peer's; the command counts here.
-            SliceOrigin::Peer(_, _) => ReplyTo::Gather { id: u32::MAX, part: 0 },
+            SliceOrigin::Peer(_, _) => ReplyTo::Nobody,
         };
         self.account_started(&started, to, &reply);
         self.deliver_late(origin, reply);
@@ -344,11 +330,7 @@ impl Executor {
 
     /// Whether everything that a command wants is on this shard, and held.
     fn has_all_keys(&self, holds: &Holds, command: &Command, argv: &[&[u8]]) -> bool {
-        let sorts = matches!(command.spec.run, Run::Keys(_, Spread::Coordinate(Coordinated::Sort)));
-        if sorts && !several::sort_patterns(argv).is_empty() {
-            return false;
-        }
-        if let Run::ByCursor(_) = command.spec.run {
+        if several::reads_anywhere(command, argv) || matches!(command.spec.run, Run::ByCursor(_)) {
             return false;
         }
         let specs = command.spec.keys.iter();

@@ -70,7 +70,6 @@ impl Scripting {
 }
 
 /// What is run.
-#[derive(Clone)]
 pub enum Source {
     /// EVAL, EVALSHA.
     Script(Arc<Script>),
@@ -79,7 +78,6 @@ pub enum Source {
 }
 
 /// A script command whose arguments are understood.
-#[derive(Clone)]
 pub struct Prepared {
     source: Source,
     /// Which arguments are KEYS; ARGV follow them.
@@ -123,9 +121,7 @@ impl Executor {
         command: &Command,
         argv: &[&[u8]],
     ) -> Result<Prepared, Error> {
-        let process = self.process.clone();
-        let store = &process.scripts;
-        let copies = &mut self.scripting.copies;
+        let (store, copies) = (&self.process.scripts, &mut self.scripting.copies);
         copies.refresh(store);
         let bad_number = match kind {
             ScriptCommand::Fcall => "ERR Bad number of keys provided",

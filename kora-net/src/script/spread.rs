@@ -5,14 +5,14 @@ use super::call::{self, Call, Control, Holds, Session, NOT_HELD};
 use super::store::Pool;
 use super::{Prepared, SLICE};
 use crate::coordinate::{Hub, Task};
+use crate::dispatch::shard_of_cursor;
 use crate::executor::Executor;
 use crate::resp::encode::{Output, RespSink};
 use crate::several::{self, Asked};
 use crate::transaction::footprint::Footprint;
 use crate::transaction::{self, Site};
 use crate::words::Words;
-use kora_engine::command::{Command, Coordinated, Run, Spread};
-use kora_engine::limits::CURSOR_POSITION_BITS;
+use kora_engine::command::{Command, Run};
 use kora_engine::reply::{Protocol, Reply};
 use kora_engine::slot::Slot;
 use kora_script::{Step, KILLED_BY_USER};
@@ -108,7 +108,7 @@ impl Spreading {
                 Wish::GoOn => running.go_on(&mut slice()),
                 Wish::Pause => {
                     control.has_written.store(self.session.has_written, Ordering::Relaxed);
-                    self.hub.next_turn(self.home).await;
+                    transaction::next_turn(&self.hub, self.home).await;
                     self.on_executor(|executor, control| executor.watch_time(control)).await;
                     if control.is_slow.load(Ordering::Relaxed) {
                         self.tell_busy();
@@ -194,19 +194,14 @@ impl Spreading {
         let holds = &self.session.holds;
         let mut owners: Vec<u16> = match command.spec.run {
             Run::Everywhere(..) => (0..self.shards).collect(),
-            Run::ByCursor(_) => {
-                let cursor = argv.get(1).and_then(|text| std::str::from_utf8(text).ok()?.parse::<u64>().ok());
-                let shard = cursor.map_or(0, |cursor| cursor >> CURSOR_POSITION_BITS);
-                vec![u16::try_from(shard).ok().filter(|&shard| shard < self.shards).unwrap_or(0)]
-            }
+            Run::ByCursor(_) => vec![shard_of_cursor(argv, self.shards).unwrap_or(0)],
             _ => {
                 let specs = command.spec.keys.iter();
                 let keys = specs.flat_map(|spec| spec.positions(argv));
                 keys.map(|at| Slot::of(argv[at]).shard(self.shards)).collect()
             }
         };
-        let sorts = matches!(command.spec.run, Run::Keys(_, Spread::Coordinate(Coordinated::Sort)));
-        if sorts && !several::sort_patterns(argv).is_empty() {
+        if several::reads_anywhere(command, argv) {
             owners = (0..self.shards).collect();
         }
         owners.sort_unstable();

@@ -108,6 +108,14 @@ pub struct Held {
     leases: Vec<(u16, Lease)>,
 }
 
+/// Waits for the next turn of the coordinator's own site, `home`: others have theirs meanwhile.
+pub fn next_turn<E: Site>(hub: &Hub<E>, home: u16) -> CallResult<()> {
+    hub.call_later(home, |site: &mut E, answer| {
+        site.answer_later(answer);
+        None
+    })
+}
+
 /// Gives back what was held on this site, and lets those go on who waited for it.
 pub fn release<E: Site>(site: &mut E, lease: Lease) {
     let mut ready = VecDeque::new();
