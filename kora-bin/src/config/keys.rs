@@ -45,6 +45,9 @@ impl Key {
     }
 }
 
+/// Tables of the file in which keys may stand as well as at its top, with the group of these keys.
+pub(crate) const TABLES: &[(&str, &str)] = &[("storage", STORAGE)];
+
 /// The row of a key.
 pub(crate) fn find(name: &str) -> Option<&'static Key> {
     KEYS.iter().find(|key| key.name == name)
@@ -58,11 +61,14 @@ const DATA: &str = "Data";
 const MEMORY: &str = "Memory";
 const ENCODINGS: &str = "Encodings";
 const SCRIPTS: &str = "Scripts";
+const STORAGE: &str = "Storage";
 const OBSERVE: &str = "Logs and monitoring";
 
 const I32_MAX: i64 = i32::MAX as i64;
 /// Longest path of a Unix socket: `sun_path` without its final NUL.
 const SUN_PATH_BYTES_MAX: usize = 107;
+/// Longest path that the system takes.
+const PATH_BYTES_MAX: usize = 4095;
 /// Executors that a process can be asked for; a typing error beyond any machine stops here.
 pub(crate) const WORKERS_MAX: i64 = 1024;
 
@@ -419,6 +425,38 @@ pub(crate) static KEYS: &[Key] = &[
         default: Default::Text("false"),
         redis: Some("script-undeclared-keys"),
         help: "Scripts may use keys that they have not declared, wherever they are: each holds all data while it runs",
+    },
+    Key {
+        name: "data_dir",
+        group: STORAGE,
+        kind: Kind::Path { bytes_max: PATH_BYTES_MAX },
+        default: Default::Absent,
+        redis: Some("dir"),
+        help: "Folder of the log and the snapshots; absent for data that lives in memory only",
+    },
+    Key {
+        name: "wal_enabled",
+        group: STORAGE,
+        kind: Kind::Boolean,
+        default: Default::Text("true"),
+        redis: Some("appendonly"),
+        help: "Write every change to the log in data_dir",
+    },
+    Key {
+        name: "wal_sync",
+        group: STORAGE,
+        kind: Kind::Choice(&["every_write", "every_second", "os_managed"]),
+        default: Default::Text("every_second"),
+        redis: Some("appendfsync"),
+        help: "When a change is on the disk: before its reply, within a second, or when the system likes",
+    },
+    Key {
+        name: "wal_max_bytes",
+        group: STORAGE,
+        kind: Kind::Bytes { min: 32 << 20, max: 1 << 50 },
+        default: Default::Text("1gb"),
+        redis: Some("auto-aof-rewrite-min-size"),
+        help: "Bytes of log after which a snapshot is taken, which lets the log begin anew",
     },
     Key {
         name: "log_level",

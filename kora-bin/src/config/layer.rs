@@ -87,13 +87,28 @@ impl Layer {
                 return layer;
             }
         };
-        let mut found: Vec<(usize, &str, &toml_edit::Item)> = document
-            .iter()
-            .map(|(name, item)| {
-                let key_span = document.get_key_value(name).and_then(|(key, _)| key.span());
-                (line_of(key_span.or_else(|| item.span())), name, item)
-            })
-            .collect();
+        // A key stands at the top, or in the table of its group.
+        let place = |item: &toml_edit::Item, key: Option<&toml_edit::Key>| {
+            line_of(key.and_then(toml_edit::Key::span).or_else(|| item.span()))
+        };
+        let mut found: Vec<(usize, &str, &toml_edit::Item)> = vec![];
+        for (name, item) in document.iter() {
+            let table = keys::TABLES.iter().find(|(table, _)| *table == name).zip(item.as_table());
+            let Some(((_, group), table)) = table else {
+                found.push((place(item, document.get_key_value(name).map(|(key, _)| key)), name, item));
+                continue;
+            };
+            for (inner, item) in table.iter() {
+                let line = place(item, table.get_key_value(inner).map(|(key, _)| key));
+                if keys::find(inner).is_some_and(|key| key.group != *group) {
+                    let message =
+                        format!("\"{inner}\" does not stand in [{name}]; write it at the top of the file");
+                    errors.push(ConfigError::new(Origin::File(path.into(), line), message));
+                    continue;
+                }
+                found.push((line, inner, item));
+            }
+        }
         found.sort_by_key(|(line, ..)| *line);
         for (line, name, item) in found {
             let origin = Origin::File(path.into(), line);

@@ -135,6 +135,14 @@ pub struct Config {
     pub zset_max_listpack_entries: usize,
     /// Bytes of the longest member of a packed sorted set.
     pub zset_max_listpack_value: usize,
+    /// Folder of the log and the snapshots; without one data lives in memory only.
+    pub data_dir: Option<PathBuf>,
+    /// Whether changes are logged.
+    pub wal_enabled: bool,
+    /// When a change is on the disk.
+    pub wal_sync: WalSync,
+    /// Bytes of log after which a snapshot is taken.
+    pub wal_max_bytes: u64,
     /// Least important message that is logged.
     pub log_level: LogLevel,
     /// Form of the log.
@@ -199,6 +207,18 @@ pub enum DebugCommand {
     No,
     /// Clients from this host.
     Local,
+}
+
+/// When a change is on the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WalSync {
+    /// Before its reply leaves.
+    EveryWrite,
+    /// Within a second.
+    EverySecond,
+    /// When the system likes.
+    OsManaged,
 }
 
 /// Least important message that is logged.

@@ -107,6 +107,17 @@ const KEYS_TABLE: &[(&str, &str, &str, &str, &str, &str)] = &[
     ("lua_time_limit", "0", "0", "-1", "-1", "an integer, 0 or more"),
     ("lua_memory_limit", "1mb", "1048576", "3kb", "\"3kb\"", "a size of 1mb to 1024gb, such as \"512mb\""),
     ("script_undeclared_keys", "yes", "true", "maybe", "\"no\"", "true or false"),
+    ("data_dir", "/tmp/kora", "\"/tmp/kora\"", "", "7", "a path of at most 4095 bytes"),
+    ("wal_enabled", "no", "false", "maybe", "\"no\"", "true or false"),
+    (
+        "wal_sync",
+        "every_write",
+        "\"every_write\"",
+        "always",
+        "\"always\"",
+        "\"every_write\", \"every_second\" or \"os_managed\"",
+    ),
+    ("wal_max_bytes", "64mb", "\"64mb\"", "1mb", "1024", "a size of 32mb to 1048576gb, such as \"512mb\""),
     ("lfu_log_factor", "0", "0", "-1", "-1", "0 to 2147483647"),
     ("lfu_decay_time", "0", "0", "-1", "-1", "0 to 2147483647"),
     ("hash_max_listpack_entries", "7", "7", "-1", "-1", "an integer, 0 or more"),
@@ -440,6 +451,19 @@ fn a_file_that_was_named_must_exist_and_must_be_text() {
     std::fs::write(&binary, b"port = 1\n\xff\n").unwrap();
     let error = Sources::gather(Some(&binary), vec![]).unwrap_err().to_string();
     assert_eq!(error, format!("{}:2: not valid TOML: bytes that are no UTF-8", binary.display()));
+}
+
+#[test]
+fn keys_of_storage_may_stand_in_a_table() {
+    let loaded =
+        loads("port = 7000\n[storage]\ndata_dir = \"/tmp/kora\"\nwal_sync = \"every_write\"\n", &[], &[]);
+    assert_eq!(loaded.config.data_dir.as_deref(), Some(Path::new("/tmp/kora")));
+    assert_eq!(loaded.config.wal_sync, WalSync::EveryWrite);
+    assert_eq!(loaded.origin("wal_sync").to_string(), "kora.toml:4");
+    assert!(errors("[storage]\nport = 1\n", &[], &[])
+        .contains("kora.toml:2: \"port\" does not stand in [storage]"));
+    assert!(errors("[storage]\nwal_snyc = 1\n", &[], &[]).contains("did you mean \"wal_sync\"?"));
+    assert!(errors("[network]\nport = 1\n", &[], &[]).contains("kora.toml:1: unknown key \"network\""));
 }
 
 /// docs/configuration.md, README.md and kora.example.toml are read by people and checked here.
