@@ -268,7 +268,7 @@ pub struct Served {
 pub type Serve = Box<dyn Fn(usize) -> Pin<Box<dyn Future<Output = Served>>>>;
 
 /// Runs the queued script at a position, with what it wants held; also when its client has gone meanwhile: the whole of a transaction happens.
-pub type RunScript = Box<dyn Fn(usize, View, Protocol) -> Pin<Box<dyn Future<Output = Output>>>>;
+pub type RunScript = Box<dyn Fn(usize, View, Protocol, Option<u64>) -> Pin<Box<dyn Future<Output = Output>>>>;
 
 /// A transaction that is executed by a coordinator.
 pub struct Transaction {
@@ -316,7 +316,7 @@ pub fn task<E: Site>(home: &mut impl Home<E>, transaction: Transaction) -> Task 
         }
         None => queue.parts(&home.shard().keys, watching, shards),
     };
-    let execution = Execution {
+    let mut execution = Execution {
         hub: home.hub(),
         home: home.number(),
         shards,
@@ -333,6 +333,7 @@ pub fn task<E: Site>(home: &mut impl Home<E>, transaction: Transaction) -> Task 
             Some(shard) => execution.on_one(shard).await,
             None => {
                 let held = transaction::acquire(&execution.hub, &parts).await;
+                execution.hub = execution.hub.transaction();
                 execution.held(held).await
             }
         }
@@ -420,7 +421,7 @@ impl<E: Site> Execution<E> {
                 );
             }
             if !intact {
-                held.release(&self.hub);
+                held.release(&self.hub.plain());
                 return self.null();
             }
         }
@@ -440,7 +441,7 @@ impl<E: Site> Execution<E> {
                 Place::Script { .. } => {
                     self.run_batches(None).await;
                     let view = View { db: queue.get(at).db, ..self.transaction.view };
-                    let reply = (self.transaction.script)(at, view, self.protocol).await;
+                    let reply = (self.transaction.script)(at, view, self.protocol, self.hub.tag()).await;
                     self.take_one(reply, at);
                 }
             }

@@ -31,6 +31,7 @@ pub fn task<E: Site>(home: &mut impl Home<E>, kind: Coordinated, asked: Asked<'_
     }
     let parts = footprint.parts();
     Box::pin(async move {
+        let work = work.as_transaction();
         let held = transaction::acquire(&work.hub, &parts).await;
         let out = work.coordinated(kind).await;
         held.release(&work.hub);
@@ -106,6 +107,7 @@ pub fn split<E: Site>(home: &mut impl Home<E>, merge: Merge, asked: Asked<'_>) -
         wants[share].push((footprint::fingerprint(keys, key), mode));
     })?;
     let own = work.home;
+    let work = work.as_transaction();
     Ok(Box::pin(async move {
         let (view, protocol) = (work.view, work.protocol);
         let run = move |words: Words| move |site: &mut E| run_part(site, command, &words, view, protocol);
@@ -136,6 +138,7 @@ pub fn split<E: Site>(home: &mut impl Home<E>, merge: Merge, asked: Asked<'_>) -
         for reply in running {
             replies.push(reply.await);
         }
+        held.release(&work.hub);
         merge::merge(merge, &mut replies, &order)
     }))
 }
@@ -146,6 +149,7 @@ pub fn everywhere<E: Site>(home: &mut impl Home<E>, merge: Merge, asked: Asked<'
     let mut footprint = Footprint::new(work.shards);
     footprint.add_command(&home.shard().keys, asked.command, asked.argv);
     let command = asked.command;
+    let work = work.as_transaction();
     Box::pin(async move {
         let mut held = transaction::acquire(&work.hub, &footprint.parts()).await;
         let (view, protocol) = (work.view, work.protocol);
@@ -161,6 +165,7 @@ pub fn everywhere<E: Site>(home: &mut impl Home<E>, merge: Merge, asked: Asked<'
         for reply in running {
             replies.push(reply.await);
         }
+        held.release(&work.hub);
         merge::merge(merge, &mut replies, &[])
     })
 }
@@ -233,6 +238,12 @@ impl<E: Site> Work<E> {
     /// Whether a key holds a list.
     pub(crate) async fn is_list(&self, key: &[u8]) -> bool {
         self.kind_of(key).await == Some(Type::List)
+    }
+
+    /// As one unit of the log, if it writes.
+    pub(crate) fn as_transaction(self) -> Work<E> {
+        let hub = if self.command.is_write() { self.hub.transaction() } else { self.hub.clone() };
+        Work { hub, ..self }
     }
 
     /// With its arguments, which commands that are split do not need as a whole.

@@ -56,18 +56,18 @@ impl Executor {
         let mut footprint = Footprint::new(count);
         footprint.add_command(&self.shard.keys, command, argv);
         let parts = footprint.parts();
-        let work = self.work_of(&blocked);
+        let work = self.work_of(&blocked).as_transaction();
         let task = Box::pin(async move {
             let held = transaction::acquire(work.hub(), &parts).await;
             if blocked.claim.is_cancelled() {
-                held.release(work.hub());
+                held.release(&work.hub().plain());
                 return Output::default();
             }
             let mut out = Output::default();
             let result = work.run_held(kind, &mut out).await;
             if result.is_ok() && several::is_null(&out.buf) {
                 wait_on_all(&work, blocked, &shards).await;
-                held.release(work.hub());
+                held.release(&work.hub().plain());
                 return Output::default();
             }
             held.release(work.hub());
@@ -106,7 +106,7 @@ impl Executor {
             (self.started(blocked.command, &argv), self.started(blocked.command, &argv));
         let from = argv[1].to_vec();
         drop(argv);
-        let work = self.work_of(&blocked);
+        let work = self.work_of(&blocked).as_transaction();
         let task = Box::pin(async move {
             let hub = work.hub();
             let mut held = match lease {

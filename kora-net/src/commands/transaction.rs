@@ -497,7 +497,7 @@ impl Executor {
 /// What runs the scripts of a transaction, on the executor of its connection.
 fn scripts_of(executor: &Executor, to: ReplyTo, queue: Arc<Queue>) -> multi::RunScript {
     let (hub, home) = (executor.hub.clone(), executor.id);
-    Box::new(move |at, view, protocol| {
+    Box::new(move |at, view, protocol, tag| {
         let (hub, queue) = (hub.clone(), queue.clone());
         Box::pin(async move {
             let begun = hub.call(home, move |executor: &mut Executor| {
@@ -516,7 +516,7 @@ fn scripts_of(executor: &Executor, to: ReplyTo, queue: Arc<Queue>) -> multi::Run
                 };
                 let holds = Holds::of(command, &argv, executor.count, undeclared);
                 let asked = several::Asked { command, argv: &argv, view, protocol };
-                let script = Spreading::new(executor, prepared, asked, holds);
+                let script = Spreading::new(executor, prepared, asked, holds).as_work_of(tag);
                 executor.hub.leave(Box::pin(script.run()));
                 (None, started)
             });

@@ -58,15 +58,21 @@ impl Spreading {
         }
     }
 
+    /// As part of this transaction, in the log.
+    pub fn as_work_of(self, tag: Option<u64>) -> Spreading {
+        Spreading { hub: self.hub.tagged(tag), ..self }
+    }
+
     /// The coordinator that holds what it wants and runs it.
     pub fn task(self) -> Task {
         let mut footprint = Footprint::new(self.shards);
         self.session.holds.want(&mut footprint);
         let parts = footprint.parts();
+        let tag = if self.session.read_only { None } else { self.hub.transaction().tag() };
         Box::pin(async move {
-            let hub = self.hub.clone();
+            let hub = self.hub.tagged(tag);
             let held = transaction::acquire(&hub, &parts).await;
-            let reply = self.run().await;
+            let reply = self.as_work_of(tag).run().await;
             held.release(&hub);
             reply
         })
@@ -108,7 +114,7 @@ impl Spreading {
                 Wish::GoOn => running.go_on(&mut slice()),
                 Wish::Pause => {
                     control.has_written.store(self.session.has_written, Ordering::Relaxed);
-                    transaction::next_turn(&self.hub, self.home).await;
+                    transaction::next_turn(&self.hub.plain(), self.home).await;
                     self.on_executor(|executor, control| executor.watch_time(control)).await;
                     if control.is_slow.load(Ordering::Relaxed) {
                         self.tell_busy();
@@ -138,7 +144,7 @@ impl Spreading {
     /// Tells those who wait for their keys on shards that it holds.
     fn tell_busy(&self) {
         let held = (0..self.shards).filter(|&shard| self.session.holds.has(shard));
-        held.for_each(|shard| drop(self.hub.call(shard, Executor::tell_busy)));
+        held.for_each(|shard| drop(self.hub.plain().call(shard, Executor::tell_busy)));
     }
 
     /// A command of the script.

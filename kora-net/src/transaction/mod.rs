@@ -12,6 +12,10 @@
 //! **Rounds.** Asking and working with giving back are two rounds of mail, in parallel over the shards, as long as nothing is taken. With one shard of the
 //! coordinator's own and one other it is one round: the own shard is held first, the other works as soon as it may, and then the own one works.
 //!
+//! **In the log** what a transaction changes on several shards is a unit: its calls are tagged with its number ([`Hub::transaction`]), and when all of them are done it commits, and only then gives
+//! back what it holds. So whatever depends on it comes after its commit, and a log that ends before the commit has nothing of it. That takes one more message per shard, for which nobody waits;
+//! without a log, or for one that only reads, each shard is given back with the last work on it.
+//!
 //! Wait-die by the age of transactions, which needs no second attempt in order, was tried first: with 50 clients that wrote the same keys on two shards nearly every transaction was refused several
 //! times before it was the oldest, and took 330 microseconds instead of 20.
 
@@ -51,11 +55,15 @@ pub type Work<E> = Box<dyn FnOnce(&mut E) -> Value + Send>;
 pub enum Waiter<E: Site> {
     /// A transaction, which will do its work later.
     Transaction(Answer),
-    /// The last shard of a transaction: it does its work and gives back at once.
-    Last(Answer, Work<E>),
+    /// The last shard of a transaction: it does its work and, unless it is to keep it, gives back at once.
+    Last(Answer, Work<E>, Keeps),
     /// A command of this shard alone.
     Command(Box<Kept<E::Origin>>),
 }
+
+/// Whether the last shard of a transaction stays held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Keeps(bool);
 
 /// What has a shard and its locks: an executor, or a simulated one.
 pub trait Site: Sized + 'static {
@@ -89,7 +97,7 @@ pub trait Site: Sized + 'static {
 
 /// The answer of the last shard of a transaction: its result, or, when it has refused, the work that was not done.
 enum LastAnswer<E> {
-    Done(Value),
+    Done(Value, Option<Lease>),
     Refused(Work<E>),
 }
 
@@ -124,11 +132,15 @@ pub fn release<E: Site>(site: &mut E, lease: Lease) {
     while let Some((lease, waiter)) = ready.pop_front() {
         match waiter {
             Waiter::Transaction(answer) => site.answer(answer, Box::new(Some(lease))),
-            Waiter::Last(answer, work) => {
+            Waiter::Last(answer, work, Keeps(true)) => {
+                let value = work(site);
+                site.answer(answer, Box::new(LastAnswer::<E>::Done(value, Some(lease))));
+            }
+            Waiter::Last(answer, work, Keeps(false)) => {
                 let value = work(site);
                 site.settle(Some(&lease));
                 site.locks().release(lease, &mut ready);
-                site.answer(answer, Box::new(LastAnswer::<E>::Done(value)));
+                site.answer(answer, Box::new(LastAnswer::<E>::Done(value, None)));
             }
             Waiter::Command(kept) => {
                 if let Some(lease) = site.run_kept(*kept, lease) {
@@ -142,6 +154,7 @@ pub fn release<E: Site>(site: &mut E, lease: Lease) {
 
 /// Asks for everything in `parts`, each shard of which occurs once, and returns when all is held.
 pub async fn acquire<E: Site>(hub: &Hub<E>, parts: &[Part]) -> Held {
+    let hub = &hub.plain();
     if parts.len() > 1 {
         let asked: Vec<_> = parts.iter().map(|part| (part.shard, ask(hub, part, false))).collect();
         let mut held = Held { leases: Vec::with_capacity(parts.len()) };
@@ -158,6 +171,7 @@ pub async fn acquire<E: Site>(hub: &Hub<E>, parts: &[Part]) -> Held {
 
 /// The same for two parts of which one is held already.
 pub async fn acquire_other<E: Site>(hub: &Hub<E>, (own, lease): (Part, Lease), other: Part) -> Held {
+    let hub = &hub.plain();
     // In the order of numbers it may wait; against it, it may not.
     if let Some(granted) = ask(hub, &other, own.shard < other.shard).await {
         return Held { leases: vec![(own.shard, lease), (other.shard, granted)] };
@@ -196,19 +210,24 @@ impl Held {
         self.leases.iter().any(|(of, _)| *of == shard)
     }
 
-    /// Does the work of one shard and gives it back.
+    /// Does the work of one shard, the last that is to be done there, and gives it back; a transaction that is to commit keeps it until then.
     pub fn finish<E: Site, T: Send + 'static>(
         &mut self,
         hub: &Hub<E>,
         shard: u16,
         work: impl FnOnce(&mut E) -> T + Send + 'static,
     ) -> CallResult<T> {
+        if hub.tag().is_some() {
+            return hub.call(shard, work);
+        }
         let at = self.leases.iter().position(|(of, _)| *of == shard).expect("the shard is held");
         finish(hub, shard, self.leases.swap_remove(at).1, work)
     }
 
-    /// Gives everything back. Nobody waits for that.
+    /// Commits what was changed, and gives everything back that is still held. Nobody waits for that.
     pub fn release<E: Site>(self, hub: &Hub<E>) {
+        hub.commit();
+        let hub = hub.plain();
         for (shard, lease) in self.leases {
             drop(hub.call(shard, move |site: &mut E| release(site, lease)));
         }
@@ -239,11 +258,11 @@ pub fn on_one<E: Site, T: Send + 'static>(
     let work: Work<E> = Box::new(move |site| Box::new(work(site)));
     let asked = hub.call_later(shard, move |site: &mut E, answer| {
         let wants = if site.locks().is_empty() { Wants::default() } else { wants(site) };
-        last(site, answer, wants, true, work)
+        last(site, answer, wants, true, work, Keeps(false))
     });
     async move {
         match asked.await {
-            LastAnswer::Done(value) => result(value),
+            LastAnswer::Done(value, _) => result(value),
             LastAnswer::Refused(_) => unreachable!("who is patient is not refused"),
         }
     }
@@ -258,30 +277,43 @@ pub async fn on_own_and_other<E: Site, T: Send + 'static>(
     on_own: impl FnOnce(&mut E) -> T + Send + 'static,
     on_other: impl FnOnce(&mut E) -> T + Send + 'static,
 ) -> (T, T) {
+    let on_other = hub.logged(on_other);
+    let (keeps, plain) = (Keeps(hub.tag().is_some()), hub.plain());
     let work: Work<E> = Box::new(move |site| Box::new(on_other(site)));
     // In the order of numbers it may wait at both; against it, at none.
     let patient = own.shard < other.shard;
-    let refused = match ask(hub, &own, patient).await {
+    let refused = match ask(&plain, &own, patient).await {
         None => work,
         Some(lease) => {
             let wants = other.wants.clone();
-            let asked = hub.call_later(other.shard, move |site: &mut E, answer| {
-                last(site, answer, wants, patient, work)
+            let asked = plain.call_later(other.shard, move |site: &mut E, answer| {
+                last(site, answer, wants, patient, work, keeps)
             });
             match asked.await {
-                LastAnswer::Done(value) => {
-                    return (finish(hub, own.shard, lease, on_own).await, result(value))
+                LastAnswer::Done(value, None) => {
+                    return (finish(&plain, own.shard, lease, on_own).await, result(value))
+                }
+                LastAnswer::Done(value, Some(kept)) => {
+                    let results = (hub.call(own.shard, on_own).await, result(value));
+                    Held { leases: vec![(own.shard, lease), (other.shard, kept)] }.release(hub);
+                    return results;
                 }
                 LastAnswer::Refused(work) => {
-                    drop(hub.call(own.shard, move |site: &mut E| release(site, lease)));
+                    drop(plain.call(own.shard, move |site: &mut E| release(site, lease)));
                     work
                 }
             }
         }
     };
-    let mut held = acquire_in_order(hub, &[other.clone(), own.clone()]).await;
-    let value = held.finish(hub, other.shard, refused).await;
-    (held.finish(hub, own.shard, on_own).await, result(value))
+    let mut held = acquire_in_order(&plain, &[other.clone(), own.clone()]).await;
+    // What is refused here is logged already as work of the transaction: see above.
+    let value = match keeps {
+        Keeps(true) => plain.call(other.shard, refused).await,
+        Keeps(false) => held.finish(&plain, other.shard, refused).await,
+    };
+    let results = (held.finish(hub, own.shard, on_own).await, result(value));
+    held.release(hub);
+    results
 }
 
 fn result<T: 'static>(value: Value) -> T {
@@ -295,16 +327,21 @@ fn last<E: Site>(
     wants: Wants,
     patient: bool,
     work: Work<E>,
+    keeps: Keeps,
 ) -> Option<LastAnswer<E>> {
-    if site.locks().is_free(&wants) {
+    if keeps == Keeps(true) {
+        if let Some(lease) = site.locks().take(wants.clone()) {
+            return Some(LastAnswer::Done(work(site), Some(lease)));
+        }
+    } else if site.locks().is_free(&wants) {
         let value = work(site);
         site.settle(None);
-        return Some(LastAnswer::Done(value));
+        return Some(LastAnswer::Done(value, None));
     }
-    match site.locks().ask(wants, patient, Waiter::Last(answer, work)) {
+    match site.locks().ask(wants, patient, Waiter::Last(answer, work, keeps)) {
         Asked::Granted(_) => unreachable!("it was not free"),
         Asked::Waiting => None,
-        Asked::Refused(Waiter::Last(_, work)) => Some(LastAnswer::Refused(work)),
+        Asked::Refused(Waiter::Last(_, work, _)) => Some(LastAnswer::Refused(work)),
         Asked::Refused(_) => unreachable!("what was given comes back"),
     }
 }

@@ -4,8 +4,9 @@
 //! What is simulated is only what connects them: the turn loop, sockets and queues. A seed gives the clients, what they ask for, and which
 //! of the things that may happen next does: a coordinator goes on, a piece of mail arrives, a client asks. Mail between two executors keeps its order, as the
 //! queues of the mesh do, but what is answered at once and what comes late are two streams, and each link has a slowness of its own.
-//! Every history is checked for linearizability; a schedule in which something waits for ever ends with nothing left that may happen, which is looked for.
+//! Every history is checked for linearizability; in every second schedule there is a log, which is checked as well ([`log::check`]); a schedule in which something waits for ever ends with nothing left that may happen, which is looked for.
 
+mod log;
 mod site;
 mod world;
 

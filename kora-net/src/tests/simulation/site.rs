@@ -1,6 +1,7 @@
 //! A simulated executor: a shard, its locks, its coordinators, and its ends of the links to the others.
 
-use crate::coordinate::{Answer, Call, Hub, QueuedCall, ResultSlot, Task, Value};
+use super::log::{Line, Log};
+use crate::coordinate::{self, Answer, Call, Hub, QueuedCall, ResultSlot, Task, Value};
 use crate::mail::ReplyTo;
 use crate::multi::{self, Place, Queue, Transaction};
 use crate::resp::encode::Output;
@@ -59,6 +60,7 @@ pub struct SimulatedSite {
     locks: Locks<Waiter<SimulatedSite>>,
     watched: Watched,
     hub: Hub<SimulatedSite>,
+    log: Option<Log>,
     tasks: Vec<Option<(Task, u32)>>,
     ready: VecDeque<usize>,
     calls: Vec<Option<(usize, ResultSlot)>>,
@@ -69,19 +71,37 @@ pub struct SimulatedSite {
 }
 
 impl SimulatedSite {
-    pub fn new(id: u16, count: u16) -> SimulatedSite {
+    /// Its changes go into the log, if there is one.
+    pub fn new(id: u16, count: u16, log: Option<Log>) -> SimulatedSite {
+        let mut shard = Shard::new(ShardId { index: id, count }, EngineConfig::default(), 7);
+        if let Some(log) = &log {
+            shard.keys.changes.attach(Box::new(log.clone()));
+        }
         SimulatedSite {
             id,
             count,
-            shard: Shard::new(ShardId { index: id, count }, EngineConfig::default(), 7),
+            shard,
             locks: Locks::default(),
             watched: Watched::default(),
-            hub: Hub::default(),
+            hub: match log {
+                None => Hub::default(),
+                Some(_) => Hub::logging(id, |site, entry| site.tell_log(entry)),
+            },
+            log,
             tasks: Vec::new(),
             ready: VecDeque::new(),
             calls: Vec::new(),
             outgoing: Vec::new(),
             replies: Vec::new(),
+        }
+    }
+
+    fn tell_log(&mut self, entry: coordinate::Entry) {
+        let log = self.log.as_ref().expect("it was told of the log");
+        match entry {
+            coordinate::Entry::Begin(tag) => log.tag.set(Some(tag)),
+            coordinate::Entry::End => log.tag.set(None),
+            coordinate::Entry::Commit(tag) => log.lines.borrow_mut().push(Line::Commit(tag)),
         }
     }
 
@@ -158,7 +178,7 @@ impl SimulatedSite {
             silent: false,
             to: ReplyTo::Gather { id: client, part: 0 },
             serve: Box::new(|_| unreachable!("not in a scenario")),
-            script: Box::new(|_, _, _| unreachable!("not in a scenario")),
+            script: Box::new(|_, _, _, _| unreachable!("not in a scenario")),
         };
         let task = multi::task(self, transaction);
         self.start(task, client);

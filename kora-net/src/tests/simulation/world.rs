@@ -1,5 +1,6 @@
 //! All simulated executors and clients, and what happens next.
 
+use super::log::{self, Log};
 use super::site::{Mail, SimulatedSite};
 use crate::resp::encode::Output;
 use fastrand::Rng;
@@ -7,6 +8,7 @@ use kora_check::command::Reply;
 use kora_check::history::{History, Outcome};
 use std::collections::VecDeque;
 use std::ops::Range;
+use std::rc::Rc;
 
 /// What kind of a world it is.
 #[derive(Debug, Clone)]
@@ -49,6 +51,7 @@ pub struct World {
     links: Vec<Link>,
     clients: Vec<Client>,
     history: History,
+    log: Option<Log>,
 }
 
 enum Event {
@@ -61,7 +64,9 @@ impl World {
     pub fn new(seed: u64, scenario: &Scenario) -> World {
         let mut random = Rng::with_seed(seed);
         let shards = random.u16(scenario.shards.clone());
-        let sites = (0..shards).map(|id| SimulatedSite::new(id, shards)).collect();
+        let log = (seed % 2 == 1).then(|| Log { shard: 0, lines: Rc::default(), tag: Rc::default() });
+        let log_of = |shard| log.as_ref().map(|log| log.of_shard(shard));
+        let sites = (0..shards).map(|id| SimulatedSite::new(id, shards, log_of(id))).collect();
         let mut links = Vec::new();
         for from in 0..shards {
             for to in (0..shards).filter(|&to| to != from) {
@@ -81,7 +86,7 @@ impl World {
                 Client { executor: random.u16(0..shards), requests, waiting: None }
             })
             .collect();
-        World { random, clock: 0, sites, links, clients, history: History::new() }
+        World { random, clock: 0, sites, links, clients, history: History::new(), log }
     }
 
     /// Runs until nothing is left that may happen.
@@ -116,6 +121,9 @@ impl World {
         }
         if let Some(site) = self.sites.iter().position(|site| !site.is_idle()) {
             return Err(format!("executor {site} still holds something"));
+        }
+        if let Some(log) = &self.log {
+            log::check(&log.lines.borrow())?;
         }
         kora_check::linearizability::check(&self.history).map_err(|violation| {
             let whole: Vec<String> =
