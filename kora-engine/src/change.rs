@@ -22,6 +22,7 @@ mod list;
 
 pub use list::ListEdit;
 
+use crate::table::ValueRef;
 #[cfg(doc)]
 use crate::value::Object;
 use crate::value::{ObjectRef, Type};
@@ -53,6 +54,17 @@ pub enum ChangeValue<'a> {
         /// Its bytes.
         bytes: &'a [u8],
     },
+}
+
+impl<'a> From<ValueRef<'a>> for ChangeValue<'a> {
+    fn from(value: ValueRef<'a>) -> ChangeValue<'a> {
+        match value {
+            ValueRef::Int(int) => ChangeValue::Int(int),
+            ValueRef::Bytes(bytes) => ChangeValue::Bytes(bytes),
+            ValueRef::Shared(bytes) => ChangeValue::Bytes(bytes),
+            ValueRef::Object(object) => ChangeValue::Object(object),
+        }
+    }
 }
 
 /// Why a key went away.

@@ -125,7 +125,7 @@ impl Shard {
     /// Whether memory waits to be freed: then [`Shard::background`] should be called soon.
     #[inline]
     pub fn has_garbage(&self) -> bool {
-        lazy::is_pending() || self.keys.remains().0 > 0
+        lazy::is_pending() || self.keys.has_remains()
     }
 
     /// Collections, and keys of flushed databases, whose memory waits to be freed; and how many of both have been freed so. The

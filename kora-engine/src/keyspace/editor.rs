@@ -28,7 +28,7 @@ impl<'k, T: Collection> Editor<'k, T> {
     /// None when the key holds another type.
     #[inline(always)]
     pub(super) fn new(
-        entry: EntryMut<'k>,
+        mut entry: EntryMut<'k>,
         beside: Beside<'k>,
         db: u16,
         key: &'k [u8],

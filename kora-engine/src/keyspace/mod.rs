@@ -20,6 +20,7 @@ use crate::value::zset::Zset;
 use crate::value::{Collection, Held, Object};
 
 mod access;
+mod cut;
 mod editor;
 mod evict;
 mod hash;
@@ -143,6 +144,8 @@ pub struct Keyspace {
     remains: Vec<Remains>,
     /// Keys that were freed so.
     keys_freed: u64,
+    /// Flushed tables of which something is owed to a cut; what it is told of is dropped next.
+    detached: Vec<Table>,
     /// Where the expiry sweep goes on: database and the table's own cursor.
     sweep_db: usize,
     sweep_cursor: u64,
@@ -207,6 +210,7 @@ impl Keyspace {
             slot_counts: SlotCounts::new(databases, count_slots),
             remains: Vec::new(),
             keys_freed: 0,
+            detached: Vec::new(),
             sweep_db: 0,
             sweep_cursor: 0,
         }
@@ -588,12 +592,7 @@ impl Keyspace {
         self.changes.emit(Change::Set {
             db: view.db,
             key: key.bytes,
-            value: match source.value() {
-                ValueRef::Int(n) => ChangeValue::Int(n),
-                ValueRef::Bytes(b) => ChangeValue::Bytes(b),
-                ValueRef::Shared(b) => ChangeValue::Bytes(b),
-                ValueRef::Object(o) => ChangeValue::Object(o),
-            },
+            value: source.value().into(),
             expire_at: source.expire_at(),
         });
         let table = &mut self.dbs[view.db as usize];
@@ -624,7 +623,11 @@ impl Keyspace {
         if table.is_empty() {
             return;
         }
-        self.remains.push(table.take_all());
+        if table.is_wanted() {
+            self.detached.push(table.detach());
+        } else {
+            self.remains.push(table.take_all());
+        }
         self.slot_counts.clear(db);
         self.changes.emit(Change::FlushDb { db });
     }
@@ -819,9 +822,15 @@ impl Keyspace {
         !self.remains.is_empty()
     }
 
+    /// Whether memory of flushed databases can be freed.
+    pub fn has_remains(&self) -> bool {
+        !self.remains.is_empty()
+    }
+
     /// Keys of flushed databases whose memory is not freed yet, and how many have been freed.
     pub fn remains(&self) -> (usize, u64) {
-        (self.remains.iter().map(Remains::keys).sum(), self.keys_freed)
+        let keys = self.remains.iter().map(Remains::keys).chain(self.detached.iter().map(Table::len)).sum();
+        (keys, self.keys_freed)
     }
 
     /// How often a key with this access field is used, on Redis's logarithmic scale; `None` when that is not counted.

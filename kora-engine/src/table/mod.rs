@@ -22,6 +22,7 @@
 //! - [`directory`]: splits, merges, doubling
 //! - [`inside`]: collections whose elements expire
 //! - [`pinned`]: records that another structure names by address
+//! - [`cut`]: what the table held at one moment
 //!
 //! Nothing is proportional to the number of keys but the doubling of the directory: 16 bytes for each 600 keys or so, copied
 //! once per doubling of the table. Measured with `table_cost`: 50 us to 256 KiB (4 million keys), 90 us to 512 KiB (8 million), hence some 200 us to the 1 MiB of 20 million and 64 MiB at 1 billion
@@ -29,6 +30,7 @@
 //!
 //! The table has no clock and no randomness: time and the seed come in as arguments. It does not hide expired keys.
 
+mod cut;
 mod directory;
 mod inside;
 mod pinned;
@@ -41,6 +43,7 @@ mod segment;
 mod tests;
 mod volatile;
 
+pub use cut::{CutSink, SharedSink};
 pub use directory::Remains;
 pub(crate) use pinned::{Pin, Pinned};
 pub(crate) use record::prefetch;
@@ -171,6 +174,10 @@ pub struct Table {
     volatile: Option<Box<VolatileMap>>,
     /// When elements of collections expire.
     inside: inside::Bounds,
+    /// The parity of slots that are not owed to a cut.
+    parity: u64,
+    /// The cut under way, as long as records are owed to it.
+    cut: Option<Box<cut::Cut>>,
 }
 
 impl Table {
@@ -191,6 +198,8 @@ impl Table {
             sweep_position: None,
             volatile: None,
             inside: inside::Bounds::NONE,
+            parity: 0,
+            cut: None,
         }
     }
 
@@ -325,6 +334,7 @@ impl Table {
         let (index, entry, tag) = self.locate(hash);
         match entry.segment.find(entry.homes, tag, key) {
             Find::At(at) => {
+                self.tell_before(index, at);
                 let segment = &mut self.directory.entry_mut(index).segment;
                 let delta = segment.overwrite(at, payload, expire_at, access);
                 self.account(delta);
@@ -356,7 +366,7 @@ impl Table {
         self.len += 1;
         self.expires += record.has_expiry() as usize;
         self.record_bytes += record.heap_bytes();
-        if !self.directory.entry_mut(index).segment.insert(at, tag, record) {
+        if !self.directory.entry_mut(index).segment.insert(at, tag | self.parity, record) {
             self.insert_into_full(hash, record);
         }
     }
@@ -368,7 +378,7 @@ impl Table {
             self.directory.make_room(hash.0, self.len, self.hasher.of_record());
             let (index, entry, tag) = self.locate(hash);
             let at = entry.segment.vacancy(entry.homes, tag);
-            if self.directory.entry_mut(index).segment.insert(at, tag, record) {
+            if self.directory.entry_mut(index).segment.insert(at, tag | self.parity, record) {
                 return;
             }
         }
@@ -418,6 +428,7 @@ impl Table {
 
     #[inline(always)]
     fn unlink(&mut self, index: usize, at: usize) -> OwnedEntry {
+        self.tell_before(index, at);
         let entry = self.directory.entry_mut(index);
         let owned = entry.segment.remove(at, entry.homes);
         self.len -= 1;
@@ -601,7 +612,12 @@ impl Table {
     }
 
     /// Empties the table in constant time; what was in it is freed through the result.
+    ///
+    /// # Panics
+    /// When some of it is owed to a cut (see [`Table::detach`]).
     pub fn take_all(&mut self) -> Remains {
+        assert!(!self.is_wanted(), "what is owed is not thrown away");
+        self.cut = None;
         let keys = std::mem::take(&mut self.len);
         self.expires = 0;
         self.record_bytes = 0;
@@ -618,7 +634,7 @@ impl Table {
     /// Panics when an invariant of the table does not hold.
     #[cfg(test)]
     fn check(&self) {
-        let (mut len, mut expires, mut bytes) = (0, 0, 0);
+        let (mut len, mut expires, mut bytes, mut owed) = (0, 0, 0, 0);
         self.directory.check();
         self.directory.for_each(|index, entry| {
             entry.segment.check(entry.homes, entry.depth, |record| {
@@ -639,7 +655,11 @@ impl Table {
                     assert!(self.due <= expire_at, "the table's bound is a lower bound");
                 }
             });
+            owed += (0..entry.segment.slots())
+                .filter(|&at| entry.segment.is_occupied(at) && entry.segment.is_owed(at, self.parity))
+                .count();
         });
+        assert_eq!(owed, self.owed());
         assert_eq!((len, expires, bytes), (self.len, self.expires, self.record_bytes));
     }
 }
@@ -658,6 +678,8 @@ impl Table {
             sweep_position: None,
             volatile: None,
             inside: inside::Bounds::NONE,
+            parity: 0,
+            cut: None,
         }
     }
 
@@ -768,9 +790,17 @@ impl<'a> EntryMut<'a> {
         self.entry().memory_usage()
     }
 
+    /// The segment, for what is no change of data.
     #[inline(always)]
     fn segment(&mut self) -> &mut segment::Segment {
         &mut self.table.directory.entry_mut(self.index).segment
+    }
+
+    /// The segment, for a change of the record.
+    #[inline(always)]
+    fn segment_for_change(&mut self) -> &mut segment::Segment {
+        self.table.tell_before(self.index, self.at);
+        self.segment()
     }
 
     /// Sets the access clock, of which 24 bits are kept; writes only when it differs.
@@ -786,7 +816,7 @@ impl<'a> EntryMut<'a> {
     pub fn set_expire_at(&mut self, expire_at: Option<u64>) {
         let at = self.at;
         self.table.note_expiry(self.hash, expire_at);
-        let delta = self.segment().set_expiry(at, expire_at);
+        let delta = self.segment_for_change().set_expiry(at, expire_at);
         self.table.account(delta);
     }
 
@@ -794,7 +824,7 @@ impl<'a> EntryMut<'a> {
     #[inline]
     pub fn set_int(&mut self, int: i64) {
         let at = self.at;
-        if !self.segment().set_int(at, int) {
+        if !self.segment_for_change().set_int(at, int) {
             self.set_value(NewValue::Int(int));
         }
     }
@@ -803,14 +833,14 @@ impl<'a> EntryMut<'a> {
     #[inline]
     pub fn set_value(&mut self, value: NewValue<'_>) {
         let (at, expire_at, access) = (self.at, self.expire_at(), self.access());
-        let delta = self.segment().overwrite(at, Payload::new(&value), expire_at, access);
+        let delta = self.segment_for_change().overwrite(at, Payload::new(&value), expire_at, access);
         self.table.account(delta);
     }
 
     /// Appends to the string (an integer becomes its text first, even when nothing is appended, as in Redis).
     pub fn append(&mut self, data: &[u8]) {
         let (at, len) = (self.at, self.value().len());
-        let delta = self.segment().write_at(at, len, data);
+        let delta = self.segment_for_change().write_at(at, len, data);
         self.table.account(delta);
     }
 
@@ -821,7 +851,7 @@ impl<'a> EntryMut<'a> {
             return;
         }
         let at = self.at;
-        let delta = self.segment().write_at(at, offset, data);
+        let delta = self.segment_for_change().write_at(at, offset, data);
         self.table.account(delta);
     }
 
@@ -831,8 +861,10 @@ impl<'a> EntryMut<'a> {
     /// Until [`EntryMut::put_back`] the record's word is stale: the caller calls it, or nothing else of this entry, before
     /// anybody else sees the table.
     #[inline]
-    pub(crate) unsafe fn take_collection<T: Collection>(&self) -> Option<T> {
-        let word = self.table.directory.entry(self.index).segment.object_word(self.at, T::TYPE)?;
+    pub(crate) unsafe fn take_collection<T: Collection>(&mut self) -> Option<T> {
+        let at = self.at;
+        let word = self.segment().object_word(at, T::TYPE)?;
+        self.table.tell_before(self.index, self.at);
         // SAFETY: the word is that of the record's collection, which is of type `T`; by the caller, it is not used again.
         Some(unsafe { T::from_word(word) })
     }
@@ -857,7 +889,7 @@ impl<'a> EntryMut<'a> {
     /// integer becomes its text first). The replaced bytes are there; the caller bounds the new length.
     pub fn splice(&mut self, offset: usize, removed: usize, data: &[u8]) {
         let at = self.at;
-        let delta = self.segment().splice(at, offset, removed, data);
+        let delta = self.segment_for_change().splice(at, offset, removed, data);
         self.table.account(delta);
     }
 

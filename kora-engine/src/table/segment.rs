@@ -3,7 +3,7 @@
 //! ```text
 //! header  count, limit, words, expires, due, due inside        (HEADER_WORDS words before the slots)
 //! slots   [home slots: `homes`] [pad] [sentinel, always 0]
-//! slot    0 = empty | tag (16 bits) | address of the record (45 bits, times 8) | 1 bit spare | may expire inside | has an expiry
+//! slot    0 = empty | tag (16 bits) | address of the record (45 bits, times 8) | parity | may expire inside | has an expiry
 //! ```
 //!
 //! The tag is the 16 hash bits below the prefix. A record's home is `tag * homes >> 16`; collisions move right, and
@@ -44,6 +44,8 @@ const ADDRESS_MASK: u64 = (1 << ADDRESS_BITS) - 8;
 const EXPIRES: u64 = 1;
 /// Slot flag: elements of the record's collection may expire. Where they do it is set; where it is set they need not any more.
 const INSIDE: u64 = 2;
+/// Slot flag: a record whose flag is not that of the table is owed to a cut; see `cut`.
+pub(super) const PARITY: u64 = 4;
 /// Slots of look-ahead when records are visited in slot order.
 const PREFETCH_DISTANCE: usize = 8;
 
@@ -409,7 +411,7 @@ impl Segment {
         let record = self.record_of(old);
         let bytes = record.heap_bytes();
         let record = change(record);
-        let new = slot_of(old & !(u64::MAX >> 16), record) | old & INSIDE;
+        let new = slot_of(old & !(u64::MAX >> 16), record) | old & (INSIDE | PARITY);
         if new != old {
             self.set(at, new);
         }
@@ -501,7 +503,7 @@ impl Segment {
         self.record(at).set_access(access);
     }
 
-    /// Inserts a record at the vacancy of its tag; false when the segment has to grow first.
+    /// Inserts a record at the vacancy of its tag; false when the segment has to grow first. `tag` comes with the parity of the table.
     #[inline(always)]
     pub(super) fn insert(&mut self, at: usize, tag: u64, record: Record) -> bool {
         let header = self.header();
@@ -594,6 +596,43 @@ impl Segment {
             }
         }
         (moved, delta)
+    }
+
+    /// Whether the record in an occupied slot is owed to the cut that has made this the parity of the table.
+    #[inline(always)]
+    pub(super) fn is_owed(&self, at: usize, parity: u64) -> bool {
+        self.get(at) & PARITY != parity
+    }
+
+    /// Gives an occupied slot the parity of the table.
+    #[inline(always)]
+    pub(super) fn set_parity(&mut self, at: usize, parity: u64) {
+        debug_assert!(self.is_occupied(at));
+        self.set(at, self.get(at) & !PARITY | parity);
+    }
+
+    /// Calls `f` with the records that are owed, and marks them, until it has done as much work as is left; true when none is owed any more.
+    pub(super) fn settle(
+        &mut self,
+        parity: u64,
+        work: &mut usize,
+        mut f: impl FnMut(&Entry<'_>) -> usize,
+    ) -> bool {
+        let is_owed = |slot: u64| slot != 0 && slot & PARITY != parity;
+        for at in 0..self.slots() {
+            if !is_owed(self.get(at)) {
+                continue;
+            }
+            if *work == 0 {
+                return false;
+            }
+            if at + PREFETCH_DISTANCE < self.slots() && is_owed(self.get(at + PREFETCH_DISTANCE)) {
+                self.prefetch_at(at + PREFETCH_DISTANCE);
+            }
+            *work = work.saturating_sub(f(&self.entry(at)).max(1));
+            self.set_parity(at, parity);
+        }
+        true
     }
 
     /// The slots in use, in order.

@@ -2,6 +2,7 @@
 //! sharing of large values, memory that comes back.
 
 use std::collections::{BTreeMap, HashSet};
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use proptest::prelude::*;
@@ -92,6 +93,9 @@ enum Step {
     TakeAll,
     /// Removes every key but a few, so that segments merge.
     Thin(u16),
+    /// Begins a cut, or does so much work for the one under way.
+    Cut(usize),
+    GiveUpCut,
 }
 
 fn value() -> impl Strategy<Value = Value> {
@@ -126,6 +130,8 @@ fn step(keys: u16) -> impl Strategy<Value = Step> {
         20 => any::<u64>().prop_map(Step::Random),
         1 => Just(Step::TakeAll),
         4 => id.prop_map(Step::Thin),
+        40 => (1usize..2000).prop_map(Step::Cut),
+        2 => Just(Step::GiveUpCut),
     ]
 }
 
@@ -144,7 +150,43 @@ fn assert_entry(entry: Entry<'_>, key: &[u8], model: &Model) {
     assert!(entry.memory_usage() >= 16 + key.len());
 }
 
+/// What a cut has told.
+#[derive(Default)]
+struct Told(BTreeMap<Vec<u8>, (Vec<u8>, Option<u64>)>);
+
+impl CutSink for Told {
+    fn save(&mut self, db: u16, entry: &Entry<'_>) -> usize {
+        assert_eq!(db, 7);
+        let (key, value) = (entry.key().to_vec(), (text(entry.value()), entry.expire_at()));
+        let work = key.len() + value.0.len();
+        assert!(self.0.insert(key, value).is_none(), "a record is told once");
+        work
+    }
+}
+
+/// A cut under way and what it must tell.
+struct CutModel {
+    told: Arc<Mutex<Told>>,
+    expected: BTreeMap<Vec<u8>, (Vec<u8>, Option<u64>)>,
+}
+
+impl CutModel {
+    fn begin(table: &mut Table, model: &BTreeMap<Vec<u8>, Model>) -> CutModel {
+        let told = Arc::new(Mutex::new(Told::default()));
+        let sink: SharedSink = told.clone();
+        table.begin_cut(7, &sink);
+        assert_eq!(table.owed(), model.len());
+        let expected = model.iter().map(|(k, m)| (k.clone(), (m.value.clone(), m.expire_at))).collect();
+        CutModel { told, expected }
+    }
+
+    fn check(self) {
+        assert_eq!(self.told.lock().unwrap().0, self.expected);
+    }
+}
+
 fn run(mut table: Table, steps: &[Step]) {
+    let mut cut: Option<CutModel> = None;
     let mut model: BTreeMap<Vec<u8>, Model> = BTreeMap::new();
     let (mut now, mut cursor) = (0u64, 0u64);
     let mut remains: Option<Remains> = None;
@@ -215,8 +257,25 @@ fn run(mut table: Table, steps: &[Step]) {
                 Some(entry) => assert_entry(entry, entry.key(), &model[entry.key()]),
                 None => assert!(model.is_empty()),
             },
+            Step::Cut(work) if cut.is_some() => {
+                if table.walk_cut(&mut work.clone()) {
+                    cut.take().into_iter().for_each(CutModel::check);
+                }
+            }
+            Step::Cut(_) => {
+                // What is left of one that was given up.
+                while !table.walk_cut(&mut 1000) {}
+                cut = Some(CutModel::begin(&mut table, &model));
+            }
+            Step::GiveUpCut => {
+                table.give_up_cut();
+                cut = None;
+            }
             Step::TakeAll => {
-                remains = Some(table.take_all());
+                let mut all = table.detach();
+                while all.is_wanted() && !all.walk_cut(&mut 1000) {}
+                cut.take().into_iter().for_each(CutModel::check);
+                remains = Some(all.take_all());
                 model.clear();
                 assert_eq!(table.memory().records, 0);
             }
@@ -239,6 +298,9 @@ fn run(mut table: Table, steps: &[Step]) {
             table.check();
         }
     }
+    table.check();
+    while !table.walk_cut(&mut 100) {}
+    cut.into_iter().for_each(CutModel::check);
     table.check();
     for (key, expected) in &model {
         assert_entry(table.get(table.hash(key), key).unwrap(), key, expected);
