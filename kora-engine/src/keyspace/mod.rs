@@ -117,9 +117,9 @@ pub struct DbStats {
     pub expires: u64,
 }
 
-/// A change holds bytes that are not what they should be.
+/// A change holds bytes that are not what they should be, or is of a database that there is not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the bytes of a collection are malformed")]
+#[error("the bytes of a collection are malformed, or the database is not configured")]
 pub struct Malformed;
 
 /// All databases of one shard.
@@ -645,8 +645,16 @@ impl Keyspace {
     /// Applies a change that another shard, or this one in an earlier life, has made.
     ///
     /// # Errors
-    /// The bytes of an encoded collection are not one; nothing is changed.
+    /// The bytes of an encoded collection are not one, or there is no such database; nothing is changed.
     pub fn replay(&mut self, change: &Change<'_>, now: UnixMs) -> Result<(), Malformed> {
+        let last_db = match *change {
+            Change::FlushDb { db } => db,
+            Change::SwapDb { a, b } => a.max(b),
+            _ => change.key().map_or(0, |(db, _)| db),
+        };
+        if last_db >= self.databases() {
+            return Err(Malformed);
+        }
         // Time does not pass during a replay: expiries come as changes of their own.
         let view = |db: u16| View { db, now: 0, touch: false };
         match *change {
