@@ -1,4 +1,6 @@
-//! What the fuzz targets run. `kora-net/tests/fuzz_corpus.rs` includes the same files, so that `cargo test` runs them too.
+//! What the fuzz targets run. The tests `fuzz_corpus` of kora-net and kora-persist include the same files, so
+//! that `cargo test` runs them too.
 
 pub mod command;
 pub mod resp;
+pub mod snapshot;

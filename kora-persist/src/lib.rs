@@ -6,6 +6,8 @@
 //! |---|---|
 //! | [`record`] | one [`Change`](kora_engine::change::Change) as bytes |
 //! | [`frame`] | a run of one shard's records with its place in the log and a checksum |
+//! | [`snapshot`] | everything that all shards held at one moment |
+//! | [`block`] | buffers for direct I/O |
 //! | [`varint`] | the integers inside records |
 //! | [`error`] | everything that can be wrong with bytes |
 //! | [`limits`] | the sizes that decoders accept |
@@ -37,8 +39,10 @@
 //! assert!(Frame::decode(&log).is_err());
 //! ```
 
+pub mod block;
 pub mod error;
 pub mod frame;
 pub mod limits;
 pub mod record;
+pub mod snapshot;
 pub mod varint;

@@ -143,6 +143,23 @@ pub fn encode(change: &Change<'_>, out: &mut Vec<u8>) {
     }
 }
 
+/// Appends what is before and behind the bytes of a string in the record of a `Set`.
+pub(crate) fn encode_around_value(
+    db: u16,
+    key: &[u8],
+    value_len: usize,
+    expire_at: Option<u64>,
+    head: &mut Vec<u8>,
+    tail: &mut Vec<u8>,
+) {
+    assert!(value_len as u64 <= FIELD_BYTES_MAX, "a field of {value_len} bytes");
+    put_head(SET | if expire_at.is_some() { EXPIRES } else { 0 }, db, key, head);
+    varint::encode(value_len as u64, head);
+    if let Some(at) = expire_at {
+        varint::encode(at, tail);
+    }
+}
+
 fn put_head(tag: u8, db: u16, key: &[u8], out: &mut Vec<u8>) {
     out.push(tag);
     varint::encode(u64::from(db), out);
