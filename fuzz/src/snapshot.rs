@@ -9,7 +9,7 @@
 use kora_engine::shard::{EngineConfig, Shard, ShardId};
 use kora_persist::snapshot::{Manifest, SnapshotError, SnapshotReader};
 
-const HEADER_BYTES: usize = 48;
+const HEADER_BYTES: usize = 40;
 const BLOCK_HEADER_BYTES: usize = 20;
 
 /// Runs one input.
@@ -47,8 +47,8 @@ fn repair_file(file: &mut [u8]) {
     if file.len() < HEADER_BYTES {
         return;
     }
-    let sum = crc32c::crc32c(&file[..40]);
-    file[40..44].copy_from_slice(&sum.to_le_bytes());
+    let sum = crc32c::crc32c(&file[..32]);
+    file[32..36].copy_from_slice(&sum.to_le_bytes());
     let mut at = HEADER_BYTES;
     while let Some(header) = file.get(at..at + BLOCK_HEADER_BYTES) {
         let packed = u32::from_le_bytes(header[4..8].try_into().expect("4 bytes")) as usize;

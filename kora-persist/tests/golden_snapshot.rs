@@ -7,7 +7,7 @@ use kora_persist::snapshot::{FileSummary, Identity, Manifest, SnapshotError, Sna
 const FILE_V1: &[u8] = include_bytes!("fixtures/snapshot-v1.ksnap");
 const MANIFEST_V1: &[u8] = include_bytes!("fixtures/manifest-v1.bin");
 
-const DIRECTORY: u128 = 0x0011_2233_4455_6677_8899_aabb_ccdd_eeff;
+const DIRECTORY: u64 = 0x0011_2233_4455_6677;
 const CUT: u64 = 0x0102_0304_0506_0708;
 
 fn set<'a>(db: u16, key: &'a [u8], value: ChangeValue<'a>, expire_at: Option<u64>) -> Change<'a> {

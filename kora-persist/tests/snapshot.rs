@@ -11,7 +11,7 @@ use support::{contents, filled, run, shard, TEMPLATES};
 
 mod support;
 
-const IDENTITY: Identity = Identity { directory: 0xaabb << 64, cut: 1 << 40, shard: 1, shards: 3 };
+const IDENTITY: Identity = Identity { directory: 0xaabb << 32, cut: 1 << 40, shard: 1, shards: 3 };
 
 const NOW: u64 = 1_700_000_000_000;
 
@@ -141,7 +141,7 @@ fn errors_say_where() {
     let mut bad = file.clone();
     bad[100] ^= 1;
     let Err(error) = loaded(&bad) else { panic!("it is refused") };
-    assert_eq!(error.to_string(), "damaged at byte 48: the checksum of the block is wrong");
+    assert_eq!(error.to_string(), "damaged at byte 40: the checksum of the block is wrong");
     assert_eq!(
         loaded(b"REDIS0011").err().map(|e| e.to_string()).as_deref(),
         Some("damaged at byte 0: the file ends early")
@@ -152,12 +152,12 @@ fn errors_say_where() {
 
 /// Makes checksums right again, as a faulty writer would: of the header, and of the first block.
 fn forge(file: &mut [u8]) {
-    let sum = crc32c::crc32c(&file[..40]);
-    file[40..44].copy_from_slice(&sum.to_le_bytes());
-    let packed = u32::from_le_bytes(file[52..56].try_into().expect("4 bytes")) as usize;
-    if let Some(bytes) = file.get(68..68 + packed) {
-        let sum = crc32c::crc32c_append(crc32c::crc32c(&file[48..64]), bytes);
-        file[64..68].copy_from_slice(&sum.to_le_bytes());
+    let sum = crc32c::crc32c(&file[..32]);
+    file[32..36].copy_from_slice(&sum.to_le_bytes());
+    let packed = u32::from_le_bytes(file[44..48].try_into().expect("4 bytes")) as usize;
+    if let Some(bytes) = file.get(60..60 + packed) {
+        let sum = crc32c::crc32c_append(crc32c::crc32c(&file[40..56]), bytes);
+        file[56..60].copy_from_slice(&sum.to_le_bytes());
     }
 }
 

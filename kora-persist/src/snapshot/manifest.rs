@@ -4,13 +4,13 @@
 //!  0  8 bytes  "KORAMANI"
 //!  8  u32      format version: 1
 //! 12  u32      shards
-//! 16  u128     data directory
-//! 32  u64      cut
-//! 40  u64      time of the cut, unix milliseconds
-//! 48  u32      databases
-//! 52  u32      0
-//! 56  u64      bytes of the libraries of functions
-//! 64           of each shard: u64 bytes of its file, u64 keys in it, u32 CRC-32C of it, u32 0
+//! 16  u64      data directory
+//! 24  u64      cut
+//! 32  u64      time of the cut, unix milliseconds
+//! 40  u32      databases
+//! 44  u32      0
+//! 48  u64      bytes of the libraries of functions
+//! 56           of each shard: u64 bytes of its file, u64 keys in it, u32 CRC-32C of it, u32 0
 //!              the libraries
 //!              u32 CRC-32C of all that
 //! ```
@@ -18,7 +18,7 @@
 use super::{SnapshotError, FORMAT_VERSION};
 
 const MAGIC: &[u8; 8] = b"KORAMANI";
-const HEADER_BYTES: usize = 64;
+const HEADER_BYTES: usize = 56;
 const FILE_BYTES: usize = 24;
 const CHECKSUM_BYTES: usize = 4;
 
@@ -37,7 +37,7 @@ pub struct FileSummary {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Manifest {
     /// Identifies the data directory.
-    pub directory: u128,
+    pub directory: u64,
     /// The position of the log up to which changes are in it.
     pub cut: u64,
     /// The time of the cut, unix milliseconds.
@@ -107,16 +107,16 @@ impl Manifest {
             return Err(SnapshotError::Version { found: version, known: FORMAT_VERSION });
         }
         let shards = u32::from_le_bytes(field(body, 12)) as usize;
-        let functions = u64::from_le_bytes(field(body, 56));
+        let functions = u64::from_le_bytes(field(body, 48));
         // In 128 bits nothing that it claims overflows.
         let claimed = HEADER_BYTES as u128 + shards as u128 * FILE_BYTES as u128 + u128::from(functions);
         if claimed != body.len() as u128 || shards == 0 || shards > usize::from(u16::MAX) {
             return damaged(12, "the manifest is longer or shorter than it says");
         }
         let (files, functions) = body[HEADER_BYTES..].split_at(shards * FILE_BYTES);
-        let zeros = body[52..56].iter().chain(files.chunks_exact(FILE_BYTES).flat_map(|file| &file[20..]));
+        let zeros = body[44..48].iter().chain(files.chunks_exact(FILE_BYTES).flat_map(|file| &file[20..]));
         if zeros.into_iter().any(|&byte| byte != 0) {
-            return damaged(52, "a field that has no meaning is not zero");
+            return damaged(44, "a field that has no meaning is not zero");
         }
         let files = files.chunks_exact(FILE_BYTES).map(|file| FileSummary {
             bytes: u64::from_le_bytes(field(file, 0)),
@@ -124,10 +124,10 @@ impl Manifest {
             checksum: u32::from_le_bytes(field(file, 16)),
         });
         Ok(Manifest {
-            directory: u128::from_le_bytes(field(body, 16)),
-            cut: u64::from_le_bytes(field(body, 32)),
-            time: u64::from_le_bytes(field(body, 40)),
-            databases: u32::from_le_bytes(field(body, 48)),
+            directory: u64::from_le_bytes(field(body, 16)),
+            cut: u64::from_le_bytes(field(body, 24)),
+            time: u64::from_le_bytes(field(body, 32)),
+            databases: u32::from_le_bytes(field(body, 40)),
             files: files.collect(),
             functions: functions.to_vec(),
         })
@@ -145,7 +145,7 @@ mod tests {
 
     fn manifest() -> Manifest {
         Manifest {
-            directory: 0x0011_2233_4455_6677_8899_aabb_ccdd_eeff,
+            directory: 0x0011_2233_4455_6677,
             cut: 77,
             time: 1_700_000_000_000,
             databases: 16,
@@ -182,7 +182,7 @@ mod tests {
 
     #[test]
     fn a_claimed_length_is_not_trusted() {
-        for (at, new) in [(12, &[0xff; 4][..]), (12, &[0; 4]), (56, &[0xff; 8]), (56, &[0x7f; 8])] {
+        for (at, new) in [(12, &[0xff; 4][..]), (12, &[0; 4]), (48, &[0xff; 8]), (48, &[0x7f; 8])] {
             assert!(matches!(
                 Manifest::decode(&forged(manifest().encode(), at, new)),
                 Err(SnapshotError::Damaged { .. })

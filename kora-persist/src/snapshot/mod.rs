@@ -16,10 +16,10 @@
 //!          8  u32       format version: 1                   1  u8   how it is packed: 0 as it is, 1 LZ4
 //!         12  u16       shard                                2  u16  0
 //!         14  u16       number of shards                     4  u32  bytes of the block, packed
-//!         16  u128      data directory                       8  u32  bytes of the block, unpacked: at most 64 KiB
-//!         32  u64       cut                                 12  u32  records that are in it, or end in it
-//!         40  u32       CRC-32C of the 40 bytes before      16  u32  CRC-32C of the 16 bytes before and the packed bytes
-//!         44  u32       0                                   20       the packed bytes
+//!         16  u64       data directory                       8  u32  bytes of the block, unpacked: at most 64 KiB
+//!         24  u64       cut                                 12  u32  records that are in it, or end in it
+//!         32  u32       CRC-32C of the 32 bytes before      16  u32  CRC-32C of the 16 bytes before and the packed bytes
+//!         36  u32       0                                   20       the packed bytes
 //!
 //! kinds    1 records: whole ones     2 a part of a record that is longer than a block     3 its last part
 //!          4 footer: u64 records, u64 blocks before this one, u64 bytes of these unpacked
@@ -60,7 +60,7 @@ pub const FORMAT_VERSION: u32 = 1;
 pub const BLOCK_RAW_MAX: usize = 64 * 1024;
 
 const MAGIC: &[u8; 8] = b"KORASNAP";
-const HEADER_BYTES: usize = 48;
+const HEADER_BYTES: usize = 40;
 const BLOCK_HEADER_BYTES: usize = 20;
 const FOOTER_BYTES: usize = 24;
 
@@ -79,7 +79,7 @@ const LZ4: u8 = 1;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Identity {
     /// Identifies the data directory: files of another one are not mixed in.
-    pub directory: u128,
+    pub directory: u64,
     /// The position of the log up to which changes are in it.
     pub cut: u64,
     /// Which shard.

@@ -274,7 +274,7 @@ fn identity_of(header: &[u8; HEADER_BYTES]) -> Result<Identity, SnapshotError> {
         return Err(SnapshotError::Magic);
     }
     let damaged = |what| Err(SnapshotError::Damaged { offset: 0, what });
-    if u32::from_le_bytes(field(header, 40)) != crc32c::crc32c(&header[..40]) {
+    if u32::from_le_bytes(field(header, 32)) != crc32c::crc32c(&header[..32]) {
         return damaged("the checksum of the header is wrong");
     }
     let version = u32::from_le_bytes(field(header, 8));
@@ -282,12 +282,12 @@ fn identity_of(header: &[u8; HEADER_BYTES]) -> Result<Identity, SnapshotError> {
         return Err(SnapshotError::Version { found: version, known: FORMAT_VERSION });
     }
     let identity = Identity {
-        directory: u128::from_le_bytes(field(header, 16)),
-        cut: u64::from_le_bytes(field(header, 32)),
+        directory: u64::from_le_bytes(field(header, 16)),
+        cut: u64::from_le_bytes(field(header, 24)),
         shard: u16::from_le_bytes(field(header, 12)),
         shards: u16::from_le_bytes(field(header, 14)),
     };
-    if identity.shard >= identity.shards || header[44..] != [0; 4] {
+    if identity.shard >= identity.shards || header[36..] != [0; 4] {
         return damaged("the header makes no sense");
     }
     Ok(identity)

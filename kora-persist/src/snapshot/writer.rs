@@ -114,7 +114,7 @@ impl SnapshotWriter {
             packed: vec![0; lz4_flex::block::get_maximum_output_size(BLOCK_RAW_MAX)],
             long: VecDeque::new(),
             long_bytes: 0,
-            chunk: BlockBuffer::new(CHUNK_BYTES),
+            chunk: BlockBuffer::with_capacity(CHUNK_BYTES),
             chunk_offset: 0,
             ready: VecDeque::new(),
             in_flight: 0,
@@ -241,9 +241,10 @@ impl SnapshotWriter {
     fn append(&mut self, mut bytes: &[u8]) {
         self.checksum = crc32c::crc32c_append(self.checksum, bytes);
         loop {
-            let taken = self.chunk.push(bytes);
-            bytes = &bytes[taken..];
-            if self.chunk.is_full() {
+            let (taken, rest) = bytes.split_at(bytes.len().min(CHUNK_BYTES - self.chunk.len()));
+            self.chunk.extend(taken);
+            bytes = rest;
+            if self.chunk.len() == CHUNK_BYTES {
                 self.hand_over_chunk();
             }
             if bytes.is_empty() {
@@ -253,7 +254,7 @@ impl SnapshotWriter {
     }
 
     fn hand_over_chunk(&mut self) {
-        let empty = self.spares.pop().unwrap_or_else(|| BlockBuffer::new(CHUNK_BYTES));
+        let empty = self.spares.pop().unwrap_or_else(|| BlockBuffer::with_capacity(CHUNK_BYTES));
         let full = std::mem::replace(&mut self.chunk, empty);
         let offset = self.chunk_offset;
         self.chunk_offset += full.len() as u64;
@@ -277,7 +278,7 @@ impl SnapshotWriter {
     pub fn written(&mut self, mut buffer: BlockBuffer) {
         self.in_flight -= buffer.len();
         if self.spares.len() < SPARES_MAX {
-            buffer.clear();
+            buffer.clear(CHUNK_BYTES);
             self.spares.push(buffer);
         }
     }
@@ -320,10 +321,10 @@ fn header(identity: &Identity) -> [u8; HEADER_BYTES] {
     header[8..12].copy_from_slice(&FORMAT_VERSION.to_le_bytes());
     header[12..14].copy_from_slice(&identity.shard.to_le_bytes());
     header[14..16].copy_from_slice(&identity.shards.to_le_bytes());
-    header[16..32].copy_from_slice(&identity.directory.to_le_bytes());
-    header[32..40].copy_from_slice(&identity.cut.to_le_bytes());
-    let sum = crc32c::crc32c(&header[..40]);
-    header[40..44].copy_from_slice(&sum.to_le_bytes());
+    header[16..24].copy_from_slice(&identity.directory.to_le_bytes());
+    header[24..32].copy_from_slice(&identity.cut.to_le_bytes());
+    let sum = crc32c::crc32c(&header[..32]);
+    header[32..36].copy_from_slice(&sum.to_le_bytes());
     header
 }
 
