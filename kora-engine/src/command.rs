@@ -54,6 +54,8 @@ bitflags! {
         const NO_ASYNC_LOADING = 1 << 16;
         /// May be called without any key.
         const NO_MANDATORY_KEYS = 1 << 17;
+        /// Served also by a cluster node to which the slot is only just moving.
+        const ASKING = 1 << 18;
     }
 }
 

@@ -27,6 +27,7 @@ pub mod limits;
 mod long_double;
 mod partial_sort;
 pub mod random;
+pub mod rdb;
 pub mod reply;
 pub mod shard;
 pub mod slot;

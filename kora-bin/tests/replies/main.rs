@@ -54,6 +54,7 @@ families! {
     copy_move_rename
     counters
     databases
+    dump_and_restore
     expire
     geo
     getex

@@ -72,6 +72,8 @@ const TEMPLATES: &[&str] = &[
     "copy K K C",
     "copy K K C C",
     "move K D",
+    "restore K N V",
+    "restore K 0 V REPLACE",
     "select D",
     "swapdb D D",
     "keys P",

@@ -7,6 +7,7 @@ mod cluster;
 pub(crate) mod collection_scan;
 mod connection;
 mod copying;
+mod dump;
 mod expire;
 pub(crate) mod generic;
 mod geo;
@@ -36,6 +37,7 @@ pub(crate) const FAMILIES: &[&[CommandSpec]] = &[
     hyperloglog::ROWS,
     hash::ROWS,
     generic::ROWS,
+    dump::ROWS,
     expire::ROWS,
     scan::ROWS,
     object::ROWS,

@@ -38,6 +38,17 @@ impl Default for LfuRules {
     }
 }
 
+/// How a key was used before it came here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Usage {
+    /// Not at all: it is new.
+    New,
+    /// For so many seconds not at all.
+    IdleSeconds(u64),
+    /// So often, on the logarithmic scale of the LFU policies.
+    Frequency(u8),
+}
+
 /// Keeps the access fields of a keyspace.
 #[derive(Debug)]
 pub(crate) struct AccessClock {
@@ -83,6 +94,19 @@ impl AccessClock {
     fn counted(&mut self, rules: LfuRules, now: UnixMs, old: u32) -> u32 {
         let counter = decayed(old, now, rules.decay_minutes);
         pack(minute(now), incremented(counter, rules.log_factor, &mut self.random))
+    }
+
+    /// The field of a key that was used so; none when the policy asks for something else.
+    pub(crate) fn of_usage(&self, now: UnixMs, usage: Usage) -> Option<u32> {
+        match (self.lfu, usage) {
+            (_, Usage::New) => Some(self.fresh(now)),
+            (None, Usage::IdleSeconds(seconds)) => {
+                let units = (seconds.saturating_mul(1000) / LRU_UNIT_MS).min(ACCESS_MASK.into()) as u32;
+                Some(lru_clock(now).wrapping_sub(units) & ACCESS_MASK)
+            }
+            (Some(_), Usage::Frequency(counter)) => Some(pack(minute(now), counter)),
+            _ => None,
+        }
     }
 
     /// The present frequency: the counter without what has passed since its last decrement. `None` when recency is kept.

@@ -32,7 +32,7 @@ mod stream;
 mod string;
 mod zset;
 
-pub use access::LfuRules;
+pub use access::{LfuRules, Usage};
 pub use editor::Editor;
 pub use evict::{Evicted, EvictionPolicy, EvictionRules};
 pub use string::StringEditor;
@@ -566,6 +566,14 @@ impl Keyspace {
         beside.touch(view, &mut entry);
         beside.changes.emit(Change::Expire { db: view.db, key: key.bytes, expire_at });
         true
+    }
+
+    /// Says how a live key was used before it came here. It holds the same as before: no change.
+    pub fn set_usage(&mut self, view: View, key: &Key<'_>, usage: Usage) {
+        let (Some(mut entry), beside) = self.live(view, key) else { return };
+        if let Some(field) = beside.access.of_usage(view.now, usage) {
+            entry.set_access(field);
+        }
     }
 
     /// Removes a live key by command. Returns whether there was one.

@@ -38,14 +38,19 @@ pub(crate) fn text(bytes: u64) -> u64 {
             64..=4095 => 2,
             _ => 5,
         };
-    encoded
-        + match encoded {
-            0..=127 => 1,
-            128..=16382 => 2,
-            16383..=2097150 => 3,
-            2097151..=268435454 => 4,
-            _ => 5,
-        }
+    encoded + backwards(encoded as usize) as u64
+}
+
+/// Bytes of the length behind an element of so many bytes, by which listpacks are walked backwards. (The borders are Redis's: seven
+/// bits a byte would allow one more each.)
+pub(crate) fn backwards(len: usize) -> usize {
+    match len {
+        0..=127 => 1,
+        128..=16382 => 2,
+        16383..=2097150 => 3,
+        2097151..=268435454 => 4,
+        _ => 5,
+    }
 }
 
 #[cfg(test)]

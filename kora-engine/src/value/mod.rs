@@ -14,7 +14,7 @@ pub mod hash;
 pub mod item;
 pub mod lazy;
 pub mod list;
-mod listpack;
+pub(crate) mod listpack;
 mod object;
 pub mod set;
 pub mod stream;

@@ -59,6 +59,14 @@ impl Object {
         each!(self, collection => collection.len())
     }
 
+    /// Whether a key can hold it without elements.
+    pub(crate) fn may_be_empty(&self) -> bool {
+        fn of<T: Collection>(_: &T) -> bool {
+            T::KEEP_EMPTY
+        }
+        each!(self, collection => of(collection))
+    }
+
     /// The table of its members, if it has one.
     pub(crate) fn members(&self) -> Option<&Table> {
         match self {

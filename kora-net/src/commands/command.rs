@@ -8,7 +8,7 @@ use kora_engine::keys_of::{keys_of, KeyAt};
 use kora_engine::reply::Reply;
 use kora_engine::syntax::{self, Argument, Kind};
 
-const FLAG_NAMES: [(Flags, &str); 18] = [
+const FLAG_NAMES: [(Flags, &str); 19] = [
     (Flags::WRITE, "write"),
     (Flags::READONLY, "readonly"),
     (Flags::DENYOOM, "denyoom"),
@@ -20,6 +20,7 @@ const FLAG_NAMES: [(Flags, &str); 18] = [
     (Flags::STALE, "stale"),
     (Flags::SKIP_MONITOR, "skip_monitor"),
     (Flags::SKIP_SLOWLOG, "skip_slowlog"),
+    (Flags::ASKING, "asking"),
     (Flags::FAST, "fast"),
     (Flags::NO_AUTH, "no_auth"),
     (Flags::NO_MULTI, "no_multi"),

@@ -128,6 +128,14 @@ impl Hash {
         !matches!(self, Hash::Table(_))
     }
 
+    /// How many fields have an expiry, past their time or not.
+    pub fn expiring_len(&self) -> usize {
+        match self {
+            Hash::Table(table) => table.table().expires_len(),
+            _ => self.packed().map_or(0, Packed::expiring),
+        }
+    }
+
     /// A field, even if it is past its time and not reclaimed yet.
     #[inline]
     pub fn find(&self, field: &[u8]) -> Option<Found<'_>> {

@@ -103,6 +103,11 @@ impl List {
         }
     }
 
+    /// Whether it is one block whose listpack would have no more than so many bytes.
+    pub(crate) fn is_packed_within(&self, bytes: usize) -> bool {
+        matches!(self, List::Packed(block) if EMPTY_LISTPACK + block.listpack() <= bytes)
+    }
+
     /// Whether it is so long that what visits all of it should do so in slices.
     pub(crate) fn is_long(&self) -> bool {
         match self {

@@ -68,6 +68,11 @@ impl Rules {
         }
     }
 
+    /// The same for members of any length.
+    pub(crate) fn of_any_length(self) -> Rules {
+        Rules { member_max: usize::MAX, ..self }
+    }
+
     /// Rules under which a set keeps its form as long as it can.
     pub(crate) fn unlimited(seed: u64) -> Rules {
         Rules { ints_max: usize::MAX, packed_max: packed::MEMBERS_MAX, member_max: usize::MAX, seed }

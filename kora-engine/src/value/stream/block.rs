@@ -90,6 +90,42 @@ impl Block {
         Block { bytes, live: 0, dead: 0 }
     }
 
+    /// A block without entries yet, with these master fields.
+    pub(super) fn of_fields(fields: &[&[u8]]) -> Block {
+        let mut bytes = Buffer::new();
+        varint::put(fields.len() as u64, &mut bytes);
+        for field in fields {
+            Item::of(field).encode(&mut bytes);
+        }
+        Block { bytes, live: 0, dead: 0 }
+    }
+
+    /// Appends an entry of these values of the master fields, or of these fields and values.
+    pub(super) fn append_texts(
+        &mut self,
+        previous: Option<StreamId>,
+        id: StreamId,
+        of_master: bool,
+        texts: &[&[u8]],
+    ) {
+        self.put_id(previous, id, if of_master { SAME_FIELDS } else { 0 });
+        if !of_master {
+            varint::put(texts.len() as u64 / 2, &mut self.bytes);
+        }
+        texts.iter().for_each(|text| Item::of(text).encode(&mut self.bytes));
+        self.live += 1;
+    }
+
+    /// The master fields.
+    pub(super) fn fields(&self) -> impl ExactSizeIterator<Item = Item<'_>> {
+        let (count, mut at) = self.master();
+        (0..count).map(move |_| {
+            let (field, next) = Item::decode(&self.bytes, at);
+            at = next;
+            field
+        })
+    }
+
     /// Entries that are not deleted.
     pub(super) fn live(&self) -> u32 {
         self.live
@@ -380,6 +416,11 @@ impl<'a> Entry<'a> {
     /// Number of fields.
     pub fn fields(&self) -> usize {
         self.fields
+    }
+
+    /// Whether its fields are those that most entries near it have.
+    pub(crate) fn has_common_fields(&self) -> bool {
+        self.master.is_some()
     }
 
     /// Fields with their values.

@@ -89,6 +89,12 @@ impl Group {
         self.names.values().map(|&number| self.consumer(number))
     }
 
+    /// The number of the consumer behind the one of this name; of the first one of all when none is given.
+    pub(super) fn number_after(&self, after: Option<&[u8]>) -> Option<ConsumerNumber> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        self.names.range::<[u8], _>((from, Bound::Unbounded)).next().map(|(_, &number)| number)
+    }
+
     /// The number of the consumer of this name.
     pub fn find(&self, name: &[u8]) -> Option<ConsumerNumber> {
         self.names.get(name).copied()

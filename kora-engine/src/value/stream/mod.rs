@@ -13,6 +13,7 @@
 //! Redis.
 
 mod block;
+mod build;
 mod codec;
 mod directory;
 mod entries;
@@ -20,16 +21,19 @@ mod group;
 mod id;
 mod lag;
 mod nodes;
+mod runs;
 #[cfg(test)]
 mod tests;
 mod trim;
 mod varint;
 
 pub use block::{Entry, Pairs};
+pub(crate) use build::{BlockBuilder, GroupBuilder};
 pub use directory::{NodeLimits, LISTPACK_BYTES_MAX};
 pub use entries::{Backwards, Entries, Seeker};
 pub use group::{Consumer, ConsumerNumber, Group, Pending};
 pub use id::StreamId;
+pub(crate) use runs::Run;
 pub use trim::{Threshold, Trimmed};
 
 use std::collections::BTreeMap;

@@ -54,6 +54,11 @@ impl Growth {
         }
     }
 
+    /// The same for members of any length.
+    pub(crate) fn of_any_length(self) -> Growth {
+        Growth { value_max: usize::MAX, ..self }
+    }
+
     /// Only when it must: whoever replays changes is told when the set took its large form.
     pub(crate) fn when_told(seed: u64) -> Growth {
         Growth { entries_max: packed::ENTRIES_MAX, value_max: usize::MAX, seed }
