@@ -8,6 +8,11 @@ pub fn notify_ready(status: &str) {
     send(&[NotifyState::Ready, NotifyState::Status(status)]);
 }
 
+/// The server is not ready yet, and needs so much more time.
+pub fn notify_loading(status: &str, more: std::time::Duration) {
+    send(&[NotifyState::ExtendTimeoutUsec(more.as_micros() as u32), NotifyState::Status(status)]);
+}
+
 /// The server has begun to stop.
 pub fn notify_stopping() {
     send(&[NotifyState::Stopping, NotifyState::Status("stopping")]);

@@ -2,10 +2,12 @@
 
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use kora_engine::keyspace::{EvictionPolicy, EvictionRules, LfuRules};
 use kora_engine::limits::EncodingLimits;
 use kora_net::options::{Host, HostMemory, Options, OutputLimit, Settings};
+use kora_net::storage::{StorageOptions, WalSync};
 use thiserror::Error;
 
 use crate::config::{self, Config, DebugCommand, Loaded};
@@ -67,11 +69,37 @@ pub fn run(loaded: Loaded) -> Result<(), ServerError> {
     let server = kora_net::server::start(options(&config, loaded.file.clone()))?;
     let _ = stopper.set(Box::new(server.stopper()));
     tracing::info!("{}", report.start_line(server.ring_features()));
+    if let Err(error) = wait_loaded(&server) {
+        server.stopper()();
+        // What was not loaded must not be taken for all there is.
+        let _ = server.join();
+        return Err(error.into());
+    }
     notify::notify_ready("serving");
     server.join()?;
     tracing::info!("stopped");
     Ok(())
 }
+
+/// Waits until everything that was on the disk is in memory. systemd is told that this takes its time.
+fn wait_loaded(server: &kora_net::server::Server) -> Result<(), kora_net::server::ServerError> {
+    let mut said = Instant::now();
+    loop {
+        if let Some(loaded) = server.wait_loaded(LOAD_REPORT) {
+            return loaded;
+        }
+        let (read, total) = server.load_progress();
+        let percent = (read * 100).checked_div(total).unwrap_or(0).min(100);
+        notify::notify_loading(&format!("loading: {percent} % of {} MB", total >> 20), 4 * LOAD_REPORT);
+        if said.elapsed() >= 2 * LOAD_REPORT {
+            said = Instant::now();
+            tracing::info!(read_bytes = read, total_bytes = total, percent, "loading");
+        }
+    }
+}
+
+/// How often the progress of loading is said.
+const LOAD_REPORT: Duration = Duration::from_secs(5);
 
 /// The network's view of the configuration.
 fn options(config: &Config, file: Option<PathBuf>) -> Options {
@@ -95,6 +123,16 @@ fn options(config: &Config, file: Option<PathBuf>) -> Options {
         config_file: file,
         version: env!("CARGO_PKG_VERSION"),
         ring: Default::default(),
+        storage: config.data_dir.as_ref().map(|dir| StorageOptions {
+            dir: dir.clone(),
+            wal: config.wal_enabled,
+            sync: match config.wal_sync {
+                config::WalSync::EveryWrite => WalSync::EveryWrite,
+                config::WalSync::EverySecond => WalSync::EverySecond,
+                config::WalSync::OsManaged => WalSync::OsManaged,
+            },
+            wal_max_bytes: config.wal_max_bytes,
+        }),
         settings: Settings {
             password: config.password.as_ref().map(|password| password.reveal().as_bytes().to_vec()),
             protected_mode: config.protected_mode,

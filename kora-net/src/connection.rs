@@ -44,19 +44,21 @@ pub struct Stalled {
     pub paused: bool,
     /// A blocking command waits for its keys.
     pub blocked: bool,
+    /// More was written than the disk takes.
+    pub behind: bool,
 }
 
 impl Stalled {
     /// Whether the command that has stalled the connection must be executed again: it has only found out that it cannot run yet.
     #[inline]
     pub fn repeats(&self) -> bool {
-        self.peer.is_some() || self.paused
+        self.peer.is_some() || self.paused || self.behind
     }
 
     /// Whether any reason holds.
     #[inline]
     pub fn any(&self) -> bool {
-        self.coordinating || self.peer.is_some() || self.paused || self.blocked
+        self.coordinating || self.peer.is_some() || self.paused || self.blocked || self.behind
     }
 }
 
@@ -197,6 +199,8 @@ pub struct Sending {
     pub output: Output,
     /// How many of them are gone.
     pub sent: usize,
+    /// It waits for the disk, and is not in the hands of the kernel yet.
+    pub awaits_log: bool,
     /// The socket did not take all at the first attempt: the operation now waits until it does.
     pub patient: bool,
     /// What the kernel is told when there is more than one piece.
@@ -210,7 +214,7 @@ impl Sending {
     pub fn new(output: Output) -> Sending {
         // SAFETY: all-zero is a valid (empty) message header.
         let message = unsafe { std::mem::zeroed() };
-        Sending { output, sent: 0, patient: false, iovecs: Vec::new(), message }
+        Sending { output, sent: 0, awaits_log: false, patient: false, iovecs: Vec::new(), message }
     }
 
     /// The operation that sends what is left. It points into `self`, which must stay in place until it completes.
@@ -353,6 +357,8 @@ pub struct Connection {
     pub first_pending: u32,
     /// What the kernel sends.
     pub sending: Option<Box<Sending>>,
+    /// Its next reply waits until everything before it is on the disk, whatever the mode.
+    pub wants_log: bool,
     /// Since when the output is above the soft limit, Unix milliseconds.
     pub soft_limit_since: Option<u64>,
     /// Time of the last command, Unix milliseconds.
@@ -401,6 +407,7 @@ impl Connection {
             pending: VecDeque::new(),
             first_pending: 0,
             sending: None,
+            wants_log: false,
             soft_limit_since: None,
             last_active_ms: info.created_ms,
             last_command: None,

@@ -21,6 +21,9 @@ use kora_engine::slot::Slot;
 use kora_modules::observe::slowlog::ShownArgs;
 use std::sync::atomic::Ordering;
 
+/// Redis's words, which clients look for.
+const LOADING: Error = Error::new("LOADING Redis is loading the dataset in memory");
+
 /// A command that several executors work on. It is accounted for when its reply is whole.
 pub(crate) struct Started {
     /// Its row.
@@ -80,6 +83,9 @@ impl Executor {
             return self.reject(index, Some(command), argv, self.busy());
         }
         if self.process.paused_until_ms.load(Ordering::Relaxed) != 0 && self.pause(index, command) {
+            return;
+        }
+        if self.process.storage.is_some() && self.is_held_up_by_storage(index, command, argv) {
             return;
         }
         if !self.has_memory_for(command, argv) {
@@ -519,6 +525,52 @@ impl Executor {
             RespSink::new(connection.reply_output(), protocol).ok();
             connection.reply_written();
         }
+    }
+
+    /// Refuses commands while data is loaded, and those that write when nothing can be written down, or has them wait until the disk has taken what
+    /// was written before. Returns whether it did.
+    #[inline]
+    fn is_held_up_by_storage(&mut self, index: u32, command: &'static Command, argv: &[&[u8]]) -> bool {
+        let Some(storage) = &self.process.storage else { return false };
+        if self.process.is_loading() && !command.spec.flags.contains(Flags::LOADING) {
+            self.reject(index, Some(command), argv, LOADING);
+            return true;
+        }
+        let writes = command.is_write() || (is_exec(command) && self.has_queued(index, Flags::WRITE));
+        if !writes {
+            return false;
+        }
+        if storage.is_poisoned() {
+            let error = self.refusal_to_write();
+            self.reject(index, Some(command), argv, error);
+            return true;
+        }
+        if self.log_is_behind() {
+            self.connection(index).stalled.behind = true;
+            self.behind.push(index);
+            return true;
+        }
+        false
+    }
+
+    /// Lets those go on that wait until the disk has taken what was written before.
+    pub(crate) fn resume_behind(&mut self) {
+        if self.behind.is_empty() || self.log_is_behind() {
+            return;
+        }
+        for index in std::mem::take(&mut self.behind) {
+            if let Some(connection) = self.try_connection(index) {
+                connection.stalled.behind = false;
+                self.wake_connection(index);
+            }
+        }
+    }
+
+    /// What who wants to write is told while nothing can be written down, in Redis's words.
+    #[cold]
+    pub(crate) fn refusal_to_write(&self) -> Error {
+        let cause = self.process.storage.as_ref().map_or(String::new(), |storage| storage.cause());
+        Error::owned(format!("MISCONF Errors writing to the AOF file: {cause}"))
     }
 
     /// CLIENT PAUSE: returns whether the connection now waits.

@@ -25,6 +25,7 @@ use crate::resp::parse::{ParseLimits, Parser, ProtocolError, Step};
 use crate::ring::{Completion, Received, Sleep, SocketRing};
 use crate::script::Scripting;
 use crate::several;
+use crate::storage::log::Log;
 use crate::transaction::footprint;
 use crate::transaction::locks::{Asked, Locks, Wants};
 use crate::transaction::{Kept, Waiter};
@@ -62,6 +63,7 @@ enum Operation {
     Accept = 3,
     Wake = 4,
     Cancel = 5,
+    File = 6,
 }
 
 fn user_data(operation: Operation, generation: u32, index: u32) -> u64 {
@@ -191,6 +193,8 @@ pub struct Executor {
     pub(crate) locks: Locks<Waiter<Executor>>,
     /// Who waits for keys of the shard to change, and which of its own connections wait so.
     pub(crate) blocking: Blocking,
+    /// Connections that wait until the disk has taken some of what was written.
+    pub(crate) behind: Vec<u32>,
     /// Which of its keys clients watch.
     pub(crate) watched: Watched,
     /// Queues of past transactions, kept for their memory.
@@ -218,7 +222,9 @@ pub struct Executor {
     /// Nanoseconds above which the slow log or the latency monitor wants to see a command.
     pub(crate) slow_nanos: u64,
 
-    ring: SocketRing,
+    pub(crate) ring: SocketRing,
+    /// Where its changes are written down, if they are. Dropped after the ring, which reads its memory.
+    pub(crate) log: Option<Log>,
     seats: Vec<Seat>,
     free_seats: Vec<u32>,
     listeners: Vec<(OwnedFd, Entrance)>,
@@ -296,11 +302,16 @@ impl Executor {
             },
             locks: Locks::default(),
             blocking: Blocking::default(),
+            log: None,
+            behind: Vec::new(),
             watched: Watched::default(),
             spare_queues: Vec::new(),
             scripting: Scripting::new(settings.lua_memory_limit as usize),
             relief: Relief::default(),
-            hub: Hub::default(),
+            hub: match &process.storage {
+                Some(storage) if storage.options.wal => Hub::logging(id, Executor::tell_log),
+                _ => Hub::default(),
+            },
             now,
             registry,
             last_tick: clock.raw(),
@@ -379,6 +390,7 @@ impl Executor {
         }
         self.completions = completions;
         self.ring.publish_recycled();
+        self.release_replies();
         self.receive_mail();
         for _ in 0..self.ready.len() {
             let index = self.ready.pop_front().expect("counted");
@@ -390,11 +402,17 @@ impl Executor {
         self.run_slices();
         self.run_scripts();
         self.tick();
-        self.background_due |= self.keep_within_limit();
+        let loads = self.process.is_loading() && self.load();
+        if !self.process.is_loading() {
+            self.background_due |= self.keep_within_limit();
+        }
         // Of keys that have expired or were evicted.
         self.after_work();
+        self.seal_log();
         self.flush();
         self.send_mail();
+        self.write_log();
+        self.release_replies();
         if !self.ready.is_empty()
             || !self.task_ready.is_empty()
             || !self.paused_calls.is_empty()
@@ -404,7 +422,7 @@ impl Executor {
         {
             return Ok(None);
         }
-        if self.background_due || self.process.phase() != Phase::Running {
+        if self.background_due || loads || self.process.phase() != Phase::Running {
             return Ok(None);
         }
         let next = self.blocking.next_timer().map_or(self.next_tick_ms, |at| at.min(self.next_tick_ms));
@@ -438,7 +456,11 @@ impl Executor {
         let process = self.process.clone();
         let doorbell = &process.doorbells[self.id as usize];
         doorbell.park();
-        let sleep = if self.has_mail() || self.process.phase() != Phase::Running {
+        let sleep = if self.has_mail()
+            || self.has_load()
+            || self.has_news_of_log()
+            || self.process.phase() != Phase::Running
+        {
             None
         } else {
             Some(Sleep { time: wait, certain: self.sends_queued })
@@ -477,6 +499,7 @@ impl Executor {
             k if k == Operation::Receive as u8 => self.received(index, generation, completion),
             k if k == Operation::Send as u8 => self.sent(index, generation, completion.result),
             k if k == Operation::Accept as u8 => self.accepted(index as usize, completion),
+            k if k == Operation::File as u8 => self.file_completed(index, completion.result),
             k if k == Operation::Wake as u8 => {
                 let doorbell = self.process.doorbells[self.id as usize].fd();
                 self.ring.read_wake(doorbell, user_data(Operation::Wake, 0, 0));
@@ -991,6 +1014,7 @@ impl Executor {
 
     /// Executes a peer's batch and sends it back.
     fn serve(&mut self, from: u16, mut batch: Box<Batch>) {
+        self.heard_of(batch.lsn);
         let mut answers = std::mem::take(&mut batch.answers);
         let mut answer_heads = std::mem::take(&mut batch.answer_heads);
         let mut read = BatchReader::default();
@@ -1080,6 +1104,8 @@ impl Executor {
         for adopted in std::mem::take(&mut batch.adopted) {
             self.adopt(adopted.socket, adopted.entrance);
         }
+        self.seal_log();
+        batch.lsn = self.log_position();
         let peer = self.peers[from as usize].as_mut().expect("it has sent mail");
         peer.answer(batch);
         self.process.doorbells[from as usize].ring();
@@ -1087,6 +1113,7 @@ impl Executor {
 
     /// A batch of ours has come back.
     fn answered(&mut self, from: usize, mut batch: Box<Batch>) {
+        self.heard_of(batch.lsn);
         let mut start = (0, 0);
         let answers = std::mem::take(&mut batch.answers);
         for head in &batch.answer_heads {
@@ -1148,9 +1175,12 @@ impl Executor {
     }
 
     pub(crate) fn send_mail(&mut self) {
+        self.seal_log();
+        let lsn = self.log_position();
         for to in 0..self.peers.len() {
             let Some(peer) = &mut self.peers[to] else { continue };
             let requests = peer.outbox.heads.len() as u64;
+            peer.outbox.lsn = lsn;
             if peer.send() {
                 self.observed.hops += requests;
                 self.observed.batches += 1;
@@ -1429,7 +1459,34 @@ impl Executor {
         }
         let output = std::mem::take(&mut connection.out);
         connection.sending = Some(Box::new(Sending::new(output)));
+        let generation = connection.generation;
+        if self.awaits_log(index, generation) {
+            self.connection(index).sending.as_mut().expect("just made").awaits_log = true;
+            return;
+        }
         self.continue_send(index);
+    }
+
+    /// Sends what has waited for the disk.
+    pub(crate) fn send_awaited(&mut self, index: u32, generation: u32) {
+        let Some(connection) = self.connection_of(index, generation) else { return };
+        if connection.dead {
+            self.forget_awaited(index);
+            self.mark_dirty(index);
+            return;
+        }
+        connection.sending.as_mut().expect("it waits for the disk").awaits_log = false;
+        self.continue_send(index);
+    }
+
+    /// What has waited for the disk is not sent.
+    pub(crate) fn forget_awaited(&mut self, index: u32) {
+        self.connection(index).sending = None;
+    }
+
+    /// The user data of an operation on a file.
+    pub(crate) fn file_token(token: u32) -> u64 {
+        user_data(Operation::File, 0, token)
     }
 
     /// Submits what is left of the present send.
@@ -1522,7 +1579,8 @@ impl Executor {
 
     fn tick(&mut self) {
         let more_memory = self.process.options.host.release_memory();
-        if self.background_due || self.shard.has_garbage() {
+        let is_loading = self.process.is_loading();
+        if (self.background_due || self.shard.has_garbage()) && !is_loading {
             self.background_due = self.shard.background(self.now, BACKGROUND_SEGMENTS);
         }
         self.background_due |= more_memory;
@@ -1530,7 +1588,10 @@ impl Executor {
             return;
         }
         let hz = self.settings.hz.max(1) as u64;
-        self.background_due |= self.shard.background(self.now, BACKGROUND_SEGMENTS);
+        if !is_loading {
+            self.background_due |= self.shard.background(self.now, BACKGROUND_SEGMENTS);
+            self.resume_behind();
+        }
         self.observed.rates.sample(self.now, self.observed.totals);
         for at in std::mem::take(&mut self.idle_listeners) {
             self.arm_listener(at);
@@ -1667,7 +1728,8 @@ impl Executor {
         });
         if !self.drained {
             self.drop_blocked();
-            let idle = self.ready.is_empty()
+            let idle = self.finish_log()
+                && self.ready.is_empty()
                 && self.slices.is_empty()
                 && self.tasks.iter().all(Option::is_none)
                 && self.connections().all(|(_, c)| c.is_drained())

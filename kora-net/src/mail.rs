@@ -109,6 +109,9 @@ pub struct Batch {
     /// Connections for the peer.
     pub adopted: Vec<Adopted>,
 
+    /// What the sender's log must hold on the disk before anybody is told of what is in here.
+    pub lsn: u64,
+
     /// Replies, in the order of the requests (those that take longer are missing and come late).
     pub answer_heads: Vec<AnswerHead>,
     /// Their bytes.

@@ -1,6 +1,7 @@
 //! What the server is started with, and what can be changed while it runs.
 
 use crate::ring::RingSizes;
+use crate::storage::StorageOptions;
 use kora_engine::keyspace::EvictionRules;
 use kora_engine::limits::EncodingLimits;
 use std::net::IpAddr;
@@ -83,6 +84,8 @@ pub struct Options {
     pub version: &'static str,
     /// Sizes of each executor's socket ring.
     pub ring: RingSizes,
+    /// What is kept on the disk; without it data lives in memory only.
+    pub storage: Option<StorageOptions>,
     /// Initial values of what can be changed later.
     pub settings: Settings,
 }

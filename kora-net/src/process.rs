@@ -5,11 +5,14 @@ use crate::mail::Doorbell;
 use crate::memory::Gauge;
 use crate::options::{Options, Settings};
 use crate::script::store::Store;
+use crate::server::ServerError;
+use crate::storage::loading::{Desk, Progress};
+use crate::storage::Storage;
 use kora_modules::observe::slowlog::SlowlogIds;
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicU32, AtomicU64, AtomicU8, AtomicUsize, Ordering};
-use std::sync::Mutex;
-use std::time::Instant;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicU8, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 /// Shared by reference between all executors. Everything in it is either constant after start or a single atomic word that no
 /// request touches (connections and administration only).
@@ -17,7 +20,7 @@ pub struct Process {
     /// What the process was started with.
     pub options: Options,
     /// One per executor.
-    pub doorbells: Vec<Doorbell>,
+    pub doorbells: Arc<[Doorbell]>,
     /// 40 hexadecimal digits, new at each start.
     pub run_id: String,
     /// 40 hexadecimal digits per executor: its name as a cluster node.
@@ -58,6 +61,16 @@ pub struct Process {
     pub config: Mutex<LiveConfig>,
     /// How much memory the process takes and may take.
     pub(crate) memory: Gauge,
+    /// The data directory, if there is one.
+    pub(crate) storage: Option<Storage>,
+    /// What was on the disk is not whole in memory yet.
+    loading: AtomicBool,
+    /// How far that has come.
+    pub(crate) progress: Progress,
+    /// What waits to be loaded, per executor.
+    load_desks: Box<[Desk]>,
+    /// How loading has ended.
+    loaded: (Mutex<Option<Result<(), String>>>, Condvar),
     /// See [`Phase`].
     phase: AtomicU8,
     /// Executors that have finished what was accepted.
@@ -86,12 +99,23 @@ impl Process {
     /// Shared state for the given options.
     ///
     /// # Errors
-    /// No descriptor is left for a doorbell.
-    pub fn new(options: Options) -> std::io::Result<Process> {
+    /// No descriptor is left for a doorbell; the data directory is in use or cannot be used.
+    pub fn new(options: Options) -> Result<Process, ServerError> {
         let executors = options.cores.len();
         let hex = || (0..40).map(|_| char::from_digit(fastrand::u32(0..16), 16).expect("below 16")).collect();
+        let doorbells: Arc<[Doorbell]> = (0..executors).map(|_| Doorbell::new()).collect::<Result<_, _>>()?;
+        let storage = options.storage.clone().map(|storage| Storage::open(storage, doorbells.clone()));
+        let storage = storage.transpose()?;
+        let progress = Progress::default();
+        progress.executors.store(executors, Ordering::Relaxed);
+        progress.started_ms.store(now_ms(), Ordering::Relaxed);
         Ok(Process {
-            doorbells: (0..executors).map(|_| Doorbell::new()).collect::<Result<_, _>>()?,
+            loading: AtomicBool::new(storage.is_some()),
+            storage,
+            progress,
+            load_desks: (0..executors).map(|_| Desk::default()).collect(),
+            loaded: Default::default(),
+            doorbells,
             run_id: hex(),
             node_ids: (0..executors).map(|_| hex()).collect(),
             started: Instant::now(),
@@ -138,10 +162,46 @@ impl Process {
         self.slow_scripts.load(Ordering::Relaxed) | self.slow_functions.load(Ordering::Relaxed) != 0
     }
 
+    /// Whether clients are told that data is not whole yet.
+    #[inline]
+    pub fn is_loading(&self) -> bool {
+        self.loading.load(Ordering::Relaxed)
+    }
+
+    /// What waits to be loaded by an executor.
+    pub(crate) fn load_desk(&self, executor: u16) -> &Desk {
+        &self.load_desks[executor as usize]
+    }
+
+    /// One more executor has loaded everything.
+    pub(crate) fn executor_has_loaded(&self) {
+        if self.progress.executors.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.loading.store(false, Ordering::SeqCst);
+            self.loading_ended(Ok(()));
+        }
+    }
+
+    /// Loading cannot go on.
+    pub(crate) fn loading_failed(&self, reason: String) {
+        self.loading_ended(Err(reason));
+    }
+
+    fn loading_ended(&self, how: Result<(), String>) {
+        self.loaded.0.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(how);
+        self.loaded.1.notify_all();
+    }
+
+    /// Waits until everything is loaded, or cannot be, but not longer than that. Without a result it is not over.
+    pub fn wait_loaded(&self, longest: Duration) -> Option<Result<(), String>> {
+        let ended = self.loaded.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self.loaded.1.wait_timeout_while(ended, longest, |ended| ended.is_none());
+        waited.unwrap_or_else(PoisonError::into_inner).0.clone()
+    }
+
     /// Asks every executor to finish what was accepted and to end. Safe to call from any thread, more than once.
     pub fn stop(&self) {
         self.phase.store(Phase::Stopping as u8, Ordering::Release);
-        for doorbell in &self.doorbells {
+        for doorbell in self.doorbells.iter() {
             doorbell.ring();
         }
     }

@@ -290,6 +290,30 @@ impl SocketRing {
         unsafe { self.push(entry) }
     }
 
+    /// An operation on a file.
+    ///
+    /// # Safety
+    /// The buffer of a write must stay valid and in place until the completion.
+    pub unsafe fn file_operation(
+        &mut self,
+        fd: RawFd,
+        operation: &kora_persist::log::Op<'_>,
+        user_data: u64,
+    ) {
+        use kora_persist::log::Op;
+        let entry = match operation {
+            Op::Write { offset, buf, dsync, .. } => {
+                opcode::Write::new(types::Fd(fd), buf.as_ptr(), buf.len() as u32)
+                    .offset(*offset)
+                    .rw_flags(if *dsync { libc::RWF_DSYNC } else { 0 })
+                    .build()
+            }
+            Op::Sync { .. } => opcode::Fsync::new(types::Fd(fd)).flags(types::FsyncFlags::DATASYNC).build(),
+        };
+        // SAFETY: passed on to the caller.
+        unsafe { self.push(entry.user_data(user_data)) }
+    }
+
     /// Cancels the operation that carries this user data. Its own completion arrives as ever.
     pub fn cancel(&mut self, target: u64, user_data: u64) {
         let entry = opcode::AsyncCancel::new(target).build().user_data(user_data);

@@ -7,11 +7,14 @@ use crate::listener::{self, ListenError};
 use crate::mail::mesh;
 use crate::options::Options;
 use crate::process::Process;
+use crate::storage::{recovery, StorageError};
 use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement};
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Why the server did not start, or did not end well.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +32,12 @@ pub enum ServerError {
         /// What failed.
         reason: String,
     },
+    /// The data directory cannot be used.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// What is on the disk cannot be loaded.
+    #[error("{0}")]
+    Load(String),
     /// A resource of the process is missing.
     #[error("{0}")]
     Io(#[from] std::io::Error),
@@ -99,6 +108,7 @@ pub fn start(options: Options) -> Result<Server, ServerError> {
     // What this thread has allocated for all of them; it only waits from now on.
     process.memory.publish(process.options.host.allocated_by_thread());
     process.memory.started();
+    recovery::start(&process)?;
     Ok(Server { process, executors, ring_features })
 }
 
@@ -112,6 +122,18 @@ impl Server {
     pub fn stopper(&self) -> impl Fn() + Send + Sync + 'static {
         let process = self.process.clone();
         move || process.stop()
+    }
+
+    /// Waits until everything that was on the disk is in memory, but not longer than that. Without a result it is not over.
+    pub fn wait_loaded(&self, longest: Duration) -> Option<Result<(), ServerError>> {
+        let waited = self.process.wait_loaded(longest)?;
+        Some(waited.map_err(ServerError::Load))
+    }
+
+    /// How much of what is on the disk has been read: bytes, and of how many.
+    pub fn load_progress(&self) -> (u64, u64) {
+        let progress = &self.process.progress;
+        (progress.read.load(Ordering::Relaxed), progress.total.load(Ordering::Relaxed))
     }
 
     #[cfg(test)]
@@ -130,6 +152,9 @@ impl Server {
                 core: self.process.options.cores[id],
                 reason: error.to_string(),
             })?;
+        }
+        if let Some(log) = self.process.storage.as_ref().and_then(|storage| storage.log.get()) {
+            log.keeper.stop();
         }
         if let Some(path) = &self.process.options.unix_socket {
             let _ = std::fs::remove_file(path);

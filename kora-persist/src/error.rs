@@ -71,6 +71,9 @@ pub enum DecodeError {
         /// Bytes of the frame from there on.
         left: usize,
     },
+    /// A collection's bytes are not those of one.
+    #[error("the bytes of a collection are malformed")]
+    Value,
     /// A record begins with a byte that begins none.
     #[error("record tag {found:#04x} is unknown")]
     RecordTag {

@@ -1,32 +1,35 @@
-//! A frame: consecutive changes of one shard, as they lie in the log.
+//! A frame: records of one shard, as they lie in the log.
 //!
 //! ```text
 //!  0  u32  length of the frame in bytes, this header included
-//!  4  u8   kind: 1 = changes
+//!  4  u8   kind: 1 = records, 2 = records that belong to a transaction
 //!  5  u8   format version of kind and payload
 //!  6  u16  shard
 //!  8  u64  first log position (LSN)
 //! 16  u64  last log position
-//! 24  u32  CRC-32C of everything else in the frame: bytes 0 to 24, then the payload
-//! 28       payload: one record per position, see `record`
+//! 24  u32  CRC-32C of everything else in the frame: bytes 0 to 24, then bytes 28 to its end
+//! 28  u32  segment that it was written to: the low 32 bits of its number
+//! 32  u64  log position up to which everything was durable when it was written
+//! 40  u64  of kind 2: the tag of the transaction
+//!          payload: one record per position, see `record`
 //! ```
 //!
-//! Integers are little-endian. Every version begins with these 28 bytes and has the checksum there, so a reader can
+//! Integers are little-endian. Every version begins with the first 28 bytes and has the checksum there, so a reader can
 //! tell "damaged" from "intact and newer than me". Positions begin at 1.
 //!
-//! A frame says nothing about where it should be: in a recycled segment an intact frame may be one of an earlier use. Which
-//! positions may follow which is the log's to check.
-
-use kora_engine::change::Change;
+//! In a recycled segment an intact frame may be one of an earlier use: its segment number tells. Which positions may follow which is the
+//! log's to check. Records of a transaction over several shards count only if its commit is in the log as well.
 
 use crate::error::DecodeError;
 use crate::limits::FRAME_BYTES_MAX;
-use crate::record;
+use crate::record::{self, Entry};
 
-/// Bytes before the payload.
-pub const HEADER_BYTES: usize = 28;
+/// Bytes before the payload, of frames without a tag.
+pub const HEADER_BYTES: usize = 40;
+/// Bytes before the payload, of frames with one.
+pub const TAGGED_HEADER_BYTES: usize = HEADER_BYTES + 8;
 
-/// The version that [`FrameWriter`] writes and the newest that [`Frame::decode`] reads.
+/// The version that is written and the newest that [`Frame::decode`] reads.
 pub const FORMAT_VERSION: u8 = 1;
 
 const LENGTH: usize = 0;
@@ -36,19 +39,37 @@ const SHARD: usize = 6;
 const FIRST_LSN: usize = 8;
 const LAST_LSN: usize = 16;
 const CHECKSUM: usize = 24;
+const SEGMENT: usize = 28;
+const DURABLE: usize = 32;
+const TAG: usize = 40;
 
-/// The kind of frames whose payload is records of changes.
-const KIND_CHANGES: u8 = 1;
+/// The kind of frames whose payload is records.
+const KIND_RECORDS: u8 = 1;
+/// The kind of those whose records belong to a transaction.
+const KIND_TAGGED: u8 = 2;
+
+/// What a frame says of its records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FrameHead {
+    /// Whose changes these are.
+    pub shard: u16,
+    /// Log position of the first record.
+    pub first_lsn: u64,
+    /// Log position of the last record.
+    pub last_lsn: u64,
+    /// Low 32 bits of the number of the segment that it was written to.
+    pub segment: u32,
+    /// Up to where everything was durable when it was written.
+    pub durable: u64,
+    /// The transaction to which the records belong.
+    pub tag: Option<u64>,
+}
 
 /// An intact frame. Its records have not been looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Frame<'a> {
-    /// Whose changes these are.
-    pub shard: u16,
-    /// Log position of the first change.
-    pub first_lsn: u64,
-    /// Log position of the last change.
-    pub last_lsn: u64,
+    /// What it says.
+    pub head: FrameHead,
     /// The records.
     payload: &'a [u8],
 }
@@ -78,9 +99,8 @@ impl<'a> Frame<'a> {
         let Some(frame) = input.get(..length) else {
             return Err(DecodeError::Incomplete { needed: length, available: input.len() });
         };
-        let payload = &frame[HEADER_BYTES..];
         let stored = u32::from_le_bytes(field(header, CHECKSUM));
-        let computed = checksum(header, payload);
+        let computed = checksum(frame);
         if stored != computed {
             return Err(DecodeError::Checksum { stored, computed });
         }
@@ -89,25 +109,46 @@ impl<'a> Frame<'a> {
         if version != FORMAT_VERSION {
             return Err(DecodeError::FormatVersion { found: version, known: FORMAT_VERSION });
         }
-        if kind != KIND_CHANGES {
-            return Err(DecodeError::FrameKind { found: kind });
-        }
+        let (tag, payload) = match kind {
+            KIND_RECORDS => (None, &frame[HEADER_BYTES..]),
+            KIND_TAGGED => match frame.get(TAG..).and_then(<[u8]>::split_first_chunk) {
+                Some((tag, payload)) if !payload.is_empty() => (Some(u64::from_le_bytes(*tag)), payload),
+                _ => {
+                    let min = TAGGED_HEADER_BYTES + 1;
+                    return Err(DecodeError::FrameLength { length: stated, min, max: FRAME_BYTES_MAX });
+                }
+            },
+            _ => return Err(DecodeError::FrameKind { found: kind }),
+        };
         let first_lsn = u64::from_le_bytes(field(header, FIRST_LSN));
         let last_lsn = u64::from_le_bytes(field(header, LAST_LSN));
         if first_lsn == 0 || last_lsn < first_lsn {
             return Err(DecodeError::LsnRange { first: first_lsn, last: last_lsn });
         }
-        let shard = u16::from_le_bytes(field(header, SHARD));
-        Ok((Frame { shard, first_lsn, last_lsn, payload }, length))
+        let head = FrameHead {
+            shard: u16::from_le_bytes(field(header, SHARD)),
+            first_lsn,
+            last_lsn,
+            segment: u32::from_le_bytes(field(header, SEGMENT)),
+            durable: u64::from_le_bytes(field(header, DURABLE)),
+            tag,
+        };
+        Ok((Frame { head, payload }, length))
     }
 
-    /// The changes with their log positions, in order. Ends after the first error.
+    /// The records with their log positions, in order. Ends after the first error.
     pub fn records(&self) -> Records<'a> {
-        Records { left: self.payload, next_lsn: self.first_lsn, last_lsn: self.last_lsn, ended: false }
+        let FrameHead { first_lsn, last_lsn, .. } = self.head;
+        Records { left: self.payload, next_lsn: first_lsn, last_lsn, ended: false }
+    }
+
+    /// The encoded records, one after the other.
+    pub fn payload(&self) -> &'a [u8] {
+        self.payload
     }
 }
 
-/// Iterates over the changes of a [`Frame`]. Without an error there were exactly as many as the frame's range of
+/// Iterates over the records of a [`Frame`]. Without an error there were exactly as many as the frame's range of
 /// positions says, and no byte was left over.
 #[derive(Debug, Clone)]
 pub struct Records<'a> {
@@ -119,10 +160,10 @@ pub struct Records<'a> {
 }
 
 impl<'a> Records<'a> {
-    fn next_record(&mut self) -> Result<(u64, Change<'a>), DecodeError> {
+    fn next_record(&mut self) -> Result<(u64, Entry<'a>), DecodeError> {
         let lsn = self.next_lsn;
         let disagree = DecodeError::RecordCount { last: self.last_lsn, at: lsn, left: self.left.len() };
-        let (change, length) = record::decode(self.left).map_err(|error| match error {
+        let (entry, length) = record::decode_entry(self.left).map_err(|error| match error {
             // The frame is complete, so a record that wants more is not there.
             DecodeError::Incomplete { .. } => disagree,
             error => error,
@@ -136,12 +177,12 @@ impl<'a> Records<'a> {
         } else {
             self.next_lsn += 1;
         }
-        Ok((lsn, change))
+        Ok((lsn, entry))
     }
 }
 
 impl<'a> Iterator for Records<'a> {
-    type Item = Result<(u64, Change<'a>), DecodeError>;
+    type Item = Result<(u64, Entry<'a>), DecodeError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         if self.ended {
@@ -153,104 +194,67 @@ impl<'a> Iterator for Records<'a> {
     }
 }
 
-/// Writes one frame at the end of a buffer. Dropped without [`FrameWriter::finish`], it leaves the buffer as it was.
-#[derive(Debug)]
-pub struct FrameWriter<'b> {
-    out: &'b mut Vec<u8>,
-    /// Where in `out` the frame begins.
-    start: usize,
-    shard: u16,
-    first_lsn: u64,
-    /// Changes so far.
-    count: u64,
-    finished: bool,
+/// The header of a frame with this payload, checksum included: what stands before the payload.
+pub fn header(head: &FrameHead, payload: &[u8]) -> ([u8; TAGGED_HEADER_BYTES], usize) {
+    let mut bytes = [0; TAGGED_HEADER_BYTES];
+    let length = match head.tag {
+        None => HEADER_BYTES,
+        Some(tag) => {
+            bytes[TAG..][..8].copy_from_slice(&tag.to_le_bytes());
+            TAGGED_HEADER_BYTES
+        }
+    };
+    bytes[LENGTH..][..4].copy_from_slice(&((length + payload.len()) as u32).to_le_bytes());
+    bytes[KIND] = if head.tag.is_some() { KIND_TAGGED } else { KIND_RECORDS };
+    bytes[VERSION] = FORMAT_VERSION;
+    bytes[SHARD..][..2].copy_from_slice(&head.shard.to_le_bytes());
+    bytes[FIRST_LSN..][..8].copy_from_slice(&head.first_lsn.to_le_bytes());
+    bytes[LAST_LSN..][..8].copy_from_slice(&head.last_lsn.to_le_bytes());
+    bytes[SEGMENT..][..4].copy_from_slice(&head.segment.to_le_bytes());
+    bytes[DURABLE..][..8].copy_from_slice(&head.durable.to_le_bytes());
+    let sum = crc32c::crc32c(&bytes[..CHECKSUM]);
+    let sum = crc32c::crc32c_append(sum, &bytes[SEGMENT..length]);
+    let sum = crc32c::crc32c_append(sum, payload);
+    bytes[CHECKSUM..][..4].copy_from_slice(&sum.to_le_bytes());
+    (bytes, length)
 }
 
-/// The change would make the frame longer than [`FRAME_BYTES_MAX`]. Finish the frame and begin another.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the frame is full: it would pass {FRAME_BYTES_MAX} bytes")]
-pub struct FrameFull;
-
-impl<'b> FrameWriter<'b> {
-    /// Begins a frame of `shard` whose first change has the position `first_lsn`.
-    ///
-    /// # Panics
-    /// When `first_lsn` is 0: positions begin at 1.
-    pub fn begin(out: &'b mut Vec<u8>, shard: u16, first_lsn: u64) -> FrameWriter<'b> {
-        assert!(first_lsn > 0, "log positions begin at 1");
-        let start = out.len();
-        out.resize(start + HEADER_BYTES, 0);
-        FrameWriter { out, start, shard, first_lsn, count: 0, finished: false }
-    }
-
-    /// Adds the next change.
-    pub fn push(&mut self, change: &Change<'_>) -> Result<(), FrameFull> {
-        let before = self.out.len();
-        record::encode(change, self.out);
-        if self.out.len() - self.start > FRAME_BYTES_MAX {
-            self.out.truncate(before);
-            return Err(FrameFull);
-        }
-        self.count += 1;
-        Ok(())
-    }
-
-    /// Bytes of the frame so far, header included: what to look at to close a frame of a convenient size.
-    pub fn bytes(&self) -> usize {
-        self.out.len() - self.start
-    }
-
-    /// Completes the frame and returns the position of its last change. A frame without a change is not written: `None`.
-    pub fn finish(mut self) -> Option<u64> {
-        if self.count == 0 {
-            return None;
-        }
-        self.finished = true;
-        let last_lsn = self.first_lsn + (self.count - 1);
-        let (header, payload) = self.out[self.start..].split_at_mut(HEADER_BYTES);
-        let length = (HEADER_BYTES + payload.len()) as u32;
-        header[LENGTH..][..4].copy_from_slice(&length.to_le_bytes());
-        header[KIND] = KIND_CHANGES;
-        header[VERSION] = FORMAT_VERSION;
-        header[SHARD..][..2].copy_from_slice(&self.shard.to_le_bytes());
-        header[FIRST_LSN..][..8].copy_from_slice(&self.first_lsn.to_le_bytes());
-        header[LAST_LSN..][..8].copy_from_slice(&last_lsn.to_le_bytes());
-        let sum = checksum(header, payload);
-        header[CHECKSUM..][..4].copy_from_slice(&sum.to_le_bytes());
-        Some(last_lsn)
-    }
+/// Appends a whole frame.
+pub fn encode(head: &FrameHead, payload: &[u8], out: &mut Vec<u8>) {
+    let (bytes, length) = header(head, payload);
+    out.extend_from_slice(&bytes[..length]);
+    out.extend_from_slice(payload);
 }
 
-impl Drop for FrameWriter<'_> {
-    fn drop(&mut self) {
-        if !self.finished {
-            self.out.truncate(self.start);
-        }
-    }
-}
-
-fn checksum(header: &[u8], payload: &[u8]) -> u32 {
-    crc32c::crc32c_append(crc32c::crc32c(&header[..CHECKSUM]), payload)
+fn checksum(frame: &[u8]) -> u32 {
+    crc32c::crc32c_append(crc32c::crc32c(&frame[..CHECKSUM]), &frame[SEGMENT..])
 }
 
 fn field<const N: usize>(header: &[u8; HEADER_BYTES], at: usize) -> [u8; N] {
-    header[at..][..N].try_into().expect("N bytes were taken")
+    *header[at..].first_chunk().expect("fields lie within the header")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::record::tests::{change, OwnedChange};
-    use kora_engine::change::{ChangeValue, DeleteReason};
+    use kora_engine::change::{Change, ChangeValue, DeleteReason};
     use proptest::prelude::*;
+
+    fn records(changes: &[Change<'_>]) -> Vec<u8> {
+        let mut out = Vec::new();
+        changes.iter().for_each(|change| record::encode(change, &mut out));
+        out
+    }
+
+    fn head(shard: u16, first_lsn: u64, count: usize) -> FrameHead {
+        let last_lsn = first_lsn + (count as u64 - 1);
+        FrameHead { shard, first_lsn, last_lsn, segment: 9, durable: first_lsn - 1, tag: None }
+    }
 
     fn frame(shard: u16, first_lsn: u64, changes: &[Change<'_>]) -> Vec<u8> {
         let mut out = Vec::new();
-        let mut writer = FrameWriter::begin(&mut out, shard, first_lsn);
-        for change in changes {
-            writer.push(change).unwrap();
-        }
-        writer.finish();
+        encode(&head(shard, first_lsn, changes.len()), &records(changes), &mut out);
         out
     }
 
@@ -273,7 +277,7 @@ mod tests {
     /// Overwrites bytes of a frame and makes its checksum right again, as a faulty writer would.
     fn forge(mut bytes: Vec<u8>, at: usize, new: &[u8]) -> Vec<u8> {
         bytes[at..][..new.len()].copy_from_slice(new);
-        let sum = checksum(&bytes[..HEADER_BYTES], &bytes[HEADER_BYTES..]);
+        let sum = checksum(&bytes);
         bytes[CHECKSUM..][..4].copy_from_slice(&sum.to_le_bytes());
         bytes
     }
@@ -295,7 +299,7 @@ mod tests {
     #[test]
     fn a_flipped_bit_never_turns_a_frame_into_unwritten_space() {
         // 64 bytes: the length has one bit set, and without it is zero.
-        let changes = [Change::Append { db: 0, key: b"k", tail: &[0; 31] }];
+        let changes = [Change::Append { db: 0, key: b"k", tail: &[0; 19] }];
         let mut bytes = frame(0, 1, &changes);
         assert_eq!(bytes.len(), 64);
         bytes[0] = 0;
@@ -340,19 +344,11 @@ mod tests {
     }
 
     #[test]
-    fn a_writer_that_is_not_finished_or_empty_leaves_nothing() {
-        let mut out = b"before".to_vec();
-        FrameWriter::begin(&mut out, 0, 1).push(&Change::FlushDb { db: 0 }).unwrap();
-        assert_eq!(out, b"before");
-        assert_eq!(FrameWriter::begin(&mut out, 0, 1).finish(), None);
-        assert_eq!(out, b"before");
-    }
-
-    #[test]
     fn positions_reach_the_last_one() {
         let bytes = frame(u16::MAX, u64::MAX, &[Change::FlushDb { db: 3 }]);
         let (frame, _) = Frame::decode(&bytes).unwrap();
-        assert_eq!(frame.records().collect::<Vec<_>>(), [Ok((u64::MAX, Change::FlushDb { db: 3 }))]);
+        let expected = [Ok((u64::MAX, Entry::Change(Change::FlushDb { db: 3 })))];
+        assert_eq!(frame.records().collect::<Vec<_>>(), expected);
     }
 
     proptest! {
@@ -365,11 +361,10 @@ mod tests {
             let borrowed: Vec<Change<'_>> = changes.iter().map(OwnedChange::borrow).collect();
             let bytes = [frame(shard, first_lsn, &borrowed), vec![0xa5; 9]].concat();
             let (frame, length) = Frame::decode(&bytes).unwrap();
-            prop_assert_eq!((frame.shard, frame.first_lsn), (shard, first_lsn));
-            prop_assert_eq!(frame.last_lsn, first_lsn + changes.len() as u64 - 1);
+            prop_assert_eq!(frame.head, head(shard, first_lsn, changes.len()));
             prop_assert_eq!(length, bytes.len() - 9);
-            let read: Vec<(u64, Change<'_>)> = frame.records().map(Result::unwrap).collect();
-            let expected: Vec<(u64, Change<'_>)> = (first_lsn..).zip(borrowed).collect();
+            let read: Vec<(u64, Entry<'_>)> = frame.records().map(Result::unwrap).collect();
+            let expected: Vec<_> = (first_lsn..).zip(borrowed.into_iter().map(Entry::Change)).collect();
             prop_assert_eq!(read, expected);
         }
 
@@ -387,7 +382,7 @@ mod tests {
             count in 0u64..100,
         ) {
             let mut bytes = vec![0; HEADER_BYTES];
-            bytes[KIND] = KIND_CHANGES;
+            bytes[KIND] = KIND_RECORDS;
             bytes[VERSION] = FORMAT_VERSION;
             bytes[LENGTH..][..4].copy_from_slice(&((HEADER_BYTES + payload.len()) as u32).to_le_bytes());
             bytes[LAST_LSN..][..8].copy_from_slice(&(first_lsn + count).to_le_bytes());

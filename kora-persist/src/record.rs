@@ -57,10 +57,61 @@ const STREAM_EDIT: u8 = 12;
 const ZSET_EDIT: u8 = 10;
 const SET_EDIT: u8 = 9;
 
+const COMMIT: u8 = 13;
+const FUNCTIONS: u8 = 15;
+
 const VALUE_IS_INTEGER: u8 = 1 << 4;
 const EXPIRES: u8 = 1 << 5;
 const VALUE_IS_OBJECT: u8 = 1 << 6;
 const REASON_SHIFT: u32 = 4;
+
+/// What a record says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Entry<'a> {
+    /// Something has changed.
+    Change(Change<'a>),
+    /// The transaction with this tag is whole.
+    Commit {
+        /// Its tag.
+        tag: u64,
+    },
+    /// The libraries of functions are these now.
+    Functions {
+        /// What FUNCTION DUMP gives; no bytes without libraries.
+        dump: &'a [u8],
+    },
+}
+
+/// Appends the commit of a transaction.
+pub fn encode_commit(tag: u64, out: &mut Vec<u8>) {
+    out.push(COMMIT);
+    varint::encode(tag, out);
+}
+
+/// Appends all libraries of functions.
+pub fn encode_functions(dump: &[u8], out: &mut Vec<u8>) {
+    out.push(FUNCTIONS);
+    put_bytes(dump, out);
+}
+
+/// Reads the record at the beginning of `input`; returns it, borrowing from `input`, and its length.
+///
+/// # Errors
+/// There is none.
+pub fn decode_entry(input: &[u8]) -> Result<(Entry<'_>, usize), DecodeError> {
+    let mut reader = Reader { input, at: 1 };
+    match input.first() {
+        Some(&COMMIT) => {
+            let tag = reader.number("transaction tag")?;
+            Ok((Entry::Commit { tag }, reader.at))
+        }
+        Some(&FUNCTIONS) => {
+            let dump = reader.bytes("length of functions")?;
+            Ok((Entry::Functions { dump }, reader.at))
+        }
+        _ => decode(input).map(|(change, length)| (Entry::Change(change), length)),
+    }
+}
 
 /// Appends a change.
 ///

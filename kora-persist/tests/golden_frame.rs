@@ -2,7 +2,8 @@
 //! and `record.rs` by an independent program, so it also holds this code to that description.
 
 use kora_engine::change::{Change, ChangeValue, DeleteReason};
-use kora_persist::frame::{Frame, FrameWriter};
+use kora_persist::frame::{self, Frame, FrameHead};
+use kora_persist::record::{self, Entry};
 
 const FRAME_V1: &[u8] = include_bytes!("fixtures/frame-v1.bin");
 
@@ -31,22 +32,41 @@ fn changes() -> Vec<Change<'static>> {
     ]
 }
 
+const HEAD: FrameHead = FrameHead {
+    shard: 513,
+    first_lsn: 1 << 40,
+    last_lsn: (1 << 40) + 15,
+    segment: 0xdead_beef,
+    durable: (1 << 40) - 1,
+    tag: Some(77),
+};
+
+/// All of them, and what is no change.
+fn entries() -> Vec<Entry<'static>> {
+    let changes = changes().into_iter().map(Entry::Change);
+    changes.chain([Entry::Commit { tag: 300 }, Entry::Functions { dump: b"dump" }]).collect()
+}
+
 #[test]
 fn a_frame_of_version_1_is_still_read() {
     let (frame, length) = Frame::decode(FRAME_V1).unwrap();
     assert_eq!(length, FRAME_V1.len());
-    assert_eq!((frame.shard, frame.first_lsn, frame.last_lsn), (513, 1 << 40, (1 << 40) + 13));
-    let expected: Vec<(u64, Change<'_>)> = (1 << 40..).zip(changes()).collect();
+    assert_eq!(frame.head, HEAD);
+    let expected: Vec<(u64, Entry<'_>)> = (1 << 40..).zip(entries()).collect();
     assert_eq!(frame.records().collect::<Result<Vec<_>, _>>().unwrap(), expected);
 }
 
 #[test]
 fn version_1_is_still_written_byte_for_byte() {
-    let mut out = Vec::new();
-    let mut writer = FrameWriter::begin(&mut out, 513, 1 << 40);
-    for change in changes() {
-        writer.push(&change).unwrap();
+    let mut records = Vec::new();
+    for entry in entries() {
+        match entry {
+            Entry::Change(change) => record::encode(&change, &mut records),
+            Entry::Commit { tag } => record::encode_commit(tag, &mut records),
+            Entry::Functions { dump } => record::encode_functions(dump, &mut records),
+        }
     }
-    assert_eq!(writer.finish(), Some((1 << 40) + 13));
+    let mut out = Vec::new();
+    frame::encode(&HEAD, &records, &mut out);
     assert_eq!(out, FRAME_V1);
 }

@@ -75,7 +75,16 @@ fn yes_or_no(value: bool) -> String {
 }
 
 const PARAMETERS: &[Parameter] = &[
-    fixed("appendonly", |_, _| yes_or_no(false)),
+    fixed("appendfsync", |options, _| {
+        use crate::storage::WalSync;
+        match options.storage.as_ref().map(|storage| storage.sync) {
+            Some(WalSync::EveryWrite) => "always",
+            Some(WalSync::OsManaged) => "no",
+            Some(WalSync::EverySecond) | None => "everysec",
+        }
+        .to_owned()
+    }),
+    fixed("appendonly", |options, _| yes_or_no(options.storage.as_ref().is_some_and(|storage| storage.wal))),
     fixed("bind", |options, _| options.bind.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")),
     Parameter {
         name: "client-output-buffer-limit",
@@ -99,7 +108,10 @@ const PARAMETERS: &[Parameter] = &[
     fixed("cluster-enabled", |options, _| yes_or_no(options.cluster_ports.is_some())),
     fixed("daemonize", |_, _| yes_or_no(false)),
     fixed("databases", |options, _| options.databases.to_string()),
-    fixed("dir", |_, _| std::env::current_dir().map(|dir| dir.display().to_string()).unwrap_or_default()),
+    fixed("dir", |options, _| {
+        let dir = options.storage.as_ref().map(|storage| std::path::absolute(&storage.dir));
+        dir.unwrap_or_else(std::env::current_dir).map(|dir| dir.display().to_string()).unwrap_or_default()
+    }),
     fixed("disable-thp", |options, _| yes_or_no(options.disable_thp)),
     fixed("enable-debug-command", |options, _| {
         match options.debug_command {

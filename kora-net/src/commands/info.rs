@@ -8,8 +8,9 @@ use super::memory::{self, MemoryFacts};
 use super::{Served, REDIS_VERSION};
 use crate::executor::Executor;
 use crate::options::Options;
-use crate::process::Process;
+use crate::process::{now_ms, Process};
 use crate::resp::encode::{Output, RespSink};
+use crate::storage::Storage;
 use kora_engine::command::registry;
 use kora_engine::error::Error;
 use kora_engine::keyspace::{DbStats, KeyspaceStats, View};
@@ -367,10 +368,12 @@ fn clients(text: &mut String, facts: &Facts, max_clients: u32) {
 }
 
 fn persistence(text: &mut String, process: &Process, changes: u64) {
+    let storage = process.storage.as_ref();
+    let poisoned = storage.is_some_and(Storage::is_poisoned);
     fields(
         text,
         &[
-            ("loading", &0),
+            ("loading", &u8::from(process.is_loading())),
             ("async_loading", &0),
             ("current_cow_peak", &0),
             ("current_cow_size", &0),
@@ -388,7 +391,7 @@ fn persistence(text: &mut String, process: &Process, changes: u64) {
             ("rdb_last_cow_size", &0),
             ("rdb_last_load_keys_expired", &0),
             ("rdb_last_load_keys_loaded", &0),
-            ("aof_enabled", &0),
+            ("aof_enabled", &u8::from(storage.is_some_and(|storage| storage.options.wal))),
             ("aof_rewrite_in_progress", &0),
             ("aof_rewrite_scheduled", &0),
             ("aof_last_rewrite_time_sec", &-1),
@@ -396,10 +399,50 @@ fn persistence(text: &mut String, process: &Process, changes: u64) {
             ("aof_last_bgrewrite_status", &"ok"),
             ("aof_rewrites", &0),
             ("aof_rewrites_consecutive_failures", &0),
-            ("aof_last_write_status", &"ok"),
+            ("aof_last_write_status", &if poisoned { "err" } else { "ok" }),
             ("aof_last_cow_size", &0),
             ("module_fork_in_progress", &0),
             ("module_fork_last_cow_size", &0),
+        ],
+    );
+    if process.is_loading() {
+        loading(text, process);
+    }
+    let Some(storage) = storage else { return };
+    fields(text, &[("data_dir", &storage.directory.path.display())]);
+    if let Some(log) = storage.log.get() {
+        let (last, durable) = (log.order.last(), log.order.durable());
+        fields(
+            text,
+            &[
+                ("wal_run", &log.run),
+                ("wal_sync", &storage.options.sync.name()),
+                ("wal_bytes", &log.keeper.bytes()),
+                ("wal_last_lsn", &last),
+                ("wal_durable_lsn", &durable),
+                ("wal_lag", &(last - durable.min(last))),
+                ("wal_last_error", &storage.cause()),
+            ],
+        );
+    }
+}
+
+/// How far loading has come, in Redis's words.
+fn loading(text: &mut String, process: &Process) {
+    let progress = &process.progress;
+    let started = progress.started_ms.load(Ordering::Relaxed);
+    let (read, total) = (progress.read.load(Ordering::Relaxed), progress.total.load(Ordering::Relaxed));
+    let seconds = now_ms().saturating_sub(started) as f64 / 1000.0;
+    let share = if total == 0 { 0.0 } else { read as f64 / total as f64 };
+    let eta = if share > 0.0 { seconds / share - seconds } else { 1.0 };
+    fields(
+        text,
+        &[
+            ("loading_start_time", &(started / 1000)),
+            ("loading_total_bytes", &total),
+            ("loading_loaded_bytes", &read),
+            ("loading_loaded_perc", &format_args!("{:.2}", share * 100.0)),
+            ("loading_eta_seconds", &(eta.max(1.0) as u64)),
         ],
     );
 }

@@ -20,7 +20,7 @@ mod info;
 mod latency;
 mod lifecycle;
 mod memory;
-mod script;
+pub(crate) mod script;
 mod slowlog;
 #[cfg(test)]
 mod testing;

@@ -54,6 +54,7 @@ pub(super) fn run(
             if removed.map_err(in_words)?.is_none() {
                 return Err(Error::new("ERR Library not found"));
             }
+            executor.log_functions();
             reply.ok();
         }
         ServerCommand::FunctionFlush => {
@@ -63,6 +64,7 @@ pub(super) fn run(
                 Ok(())
             });
             flushed.map_err(in_words)?;
+            executor.log_functions();
             reply.ok();
         }
         ServerCommand::FunctionDump => {
@@ -195,6 +197,7 @@ fn load_library(executor: &mut Executor, argv: &[&[u8]], reply: &mut dyn Reply) 
     let library = Arc::new(loaded(executor, &source)?);
     let inserted = executor.process.scripts.change_libraries(|libraries| libraries.insert(library, replace));
     inserted.map_err(in_words)?;
+    executor.log_functions();
     reply.bulk(source.name());
     Ok(())
 }
@@ -205,13 +208,22 @@ fn restore(executor: &mut Executor, argv: &[&[u8]], reply: &mut dyn Reply) -> Re
         [policy] => RestorePolicy::read(policy).map_err(in_words)?,
         _ => return Err(subcommand_syntax(argv)),
     };
-    let sources = Libraries::sources_of(argv[2]).map_err(in_words)?;
+    restore_dump(executor, argv[2], policy)?;
+    executor.log_functions();
+    reply.ok();
+    Ok(())
+}
+
+/// Loads the libraries of a dump.
+///
+/// # Errors
+/// It is none, or a library does not load; nothing is changed.
+pub(crate) fn restore_dump(executor: &mut Executor, dump: &[u8], policy: RestorePolicy) -> Result<(), Error> {
+    let sources = Libraries::sources_of(dump).map_err(in_words)?;
     let libraries: Vec<Arc<Library>> =
         sources.iter().map(|source| loaded(executor, source).map(Arc::new)).collect::<Result<_, _>>()?;
     let restored = executor.process.scripts.change_libraries(|known| known.restore(libraries, policy));
-    restored.map_err(in_words)?;
-    reply.ok();
-    Ok(())
+    restored.map_err(in_words)
 }
 
 fn list(executor: &mut Executor, argv: &[&[u8]], reply: &mut dyn Reply) -> Result<(), Error> {

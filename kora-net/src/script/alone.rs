@@ -5,6 +5,7 @@ use super::spread::Spreading;
 use super::Prepared;
 use super::SLICE;
 use crate::connection::Entrance;
+use crate::coordinate::Entry;
 use crate::dispatch::{Asker, Owner, Started};
 use crate::executor::{Executor, SliceOrigin};
 use crate::mail::ReplyTo;
@@ -18,6 +19,7 @@ use kora_engine::keyspace::View;
 use kora_engine::reply::{Protocol, Reply};
 use kora_engine::shard::Applied;
 use kora_engine::slot::Slot;
+use kora_persist::log::Mark;
 use kora_script::{Running, Step, KILLED_BY_USER};
 use smallvec::{smallvec, SmallVec};
 use std::sync::atomic::Ordering;
@@ -30,6 +32,8 @@ pub struct Alone {
     control: Arc<Control>,
     /// The shard is its own until it ends.
     lease: Option<Lease>,
+    /// What it writes is one unit of the log, under this number.
+    tag: Option<u64>,
     origin: SliceOrigin,
     started: Started,
 }
@@ -43,8 +47,8 @@ enum Next<'a> {
     Kill,
 }
 
-/// A script at the end of its first slice.
-pub type Paused = (Running, Session, Arc<Control>);
+/// A script at the end of its first slice, and where in the log that began.
+pub type Paused = (Running, Session, Arc<Control>, Option<Mark>);
 
 /// How a script went in its first slice.
 pub enum Began {
@@ -90,11 +94,12 @@ impl Executor {
         };
         let mut session = self.session(&prepared, view, holds);
         let mut running = prepared.begin(self.scripting.copies.pool.take()?, protocol);
+        let mark = self.mark_log();
         let keys = &argv[prepared.keys.clone()];
         let arguments = &argv[prepared.keys.end..];
         if !self.drive(&mut running, &mut session, Next::Start(keys, arguments)) {
             let control = Arc::new(prepared.control(argv));
-            return Ok(Began::Paused(Box::new((running, session, control))));
+            return Ok(Began::Paused(Box::new((running, session, control, mark))));
         }
         Ok(match self.end_script(running, out) {
             None => Began::Replied,
@@ -198,6 +203,7 @@ impl Executor {
             view,
             read_only: prepared.read_only,
             out_of_memory: prepared.out_of_memory,
+            log_refuses: self.process.storage.as_ref().is_some_and(|storage| storage.is_poisoned()),
             databases: self.process.options.databases,
             holds,
             has_written: false,
@@ -212,7 +218,7 @@ impl Executor {
         origin: SliceOrigin,
         started: Started,
     ) {
-        let (running, session, control) = *paused;
+        let (running, session, control, mark) = *paused;
         let lease = lease.or_else(|| {
             if session.holds == Holds::Some(SmallVec::new()) {
                 return None;
@@ -224,7 +230,10 @@ impl Executor {
         });
         control.has_written.store(session.has_written, Ordering::Relaxed);
         self.note_script(&control);
-        self.scripting.paused.push_back(Alone { running, session, control, lease, origin, started });
+        // What it has written so far must not be in the log without the rest.
+        let tag = self.hub.transaction().tag();
+        self.tag_log_since(mark, tag);
+        self.scripting.paused.push_back(Alone { running, session, control, lease, tag, origin, started });
     }
 
     /// A slice of the script whose turn it is.
@@ -238,7 +247,17 @@ impl Executor {
             true => Next::Kill,
             false => Next::GoOn,
         };
-        if !self.drive(&mut alone.running, &mut alone.session, next) {
+        if let Some(tag) = alone.tag {
+            self.tell_log(Entry::Begin(tag));
+        }
+        let done = self.drive(&mut alone.running, &mut alone.session, next);
+        if let Some(tag) = alone.tag {
+            self.tell_log(Entry::End);
+            if done && alone.session.has_written {
+                self.tell_log(Entry::Commit(tag));
+            }
+        }
+        if !done {
             alone.control.has_written.store(alone.session.has_written, Ordering::Relaxed);
             self.scripting.paused.push_back(alone);
             return;

@@ -32,6 +32,10 @@ pub struct Control {
     pub is_slow: AtomicBool,
 }
 
+/// What a script is told that would write while nothing can be written down.
+const LOG_REFUSES: &str =
+    "MISCONF Errors writing to the AOF file: INFO persistence names the cause (wal_last_error)";
+
 /// What the commands of one script have in common.
 pub struct Session {
     /// SELECT changes the database.
@@ -40,6 +44,8 @@ pub struct Session {
     pub read_only: bool,
     /// Writes that need memory are refused: there is none.
     pub out_of_memory: bool,
+    /// Writes are refused: they cannot be written down.
+    pub log_refuses: bool,
     /// Number of databases.
     pub databases: u16,
     /// Whether each shard is held.
@@ -146,6 +152,9 @@ impl Session {
         }
         if self.read_only && command.is_write() {
             return Err(refusals::READ_ONLY);
+        }
+        if self.log_refuses && command.is_write() && !self.has_written {
+            return Err(LOG_REFUSES);
         }
         // A script that has written goes on to its end: half of it would be worse.
         if self.out_of_memory && flags.contains(Flags::DENYOOM) && !self.has_written {

@@ -73,6 +73,7 @@ impl TestServer {
             config_file: None,
             version: "0.0.0",
             ring: RingSizes::default(),
+            storage: None,
             settings: Settings {
                 password: None,
                 protected_mode: true,
