@@ -31,7 +31,7 @@ pub fn task<E: Site>(home: &mut impl Home<E>, kind: Coordinated, asked: Asked<'_
     }
     let parts = footprint.parts();
     Box::pin(async move {
-        let work = work.as_transaction();
+        let work = work.into_transaction();
         let held = transaction::acquire(&work.hub, &parts).await;
         let out = work.coordinated(kind).await;
         held.release(&work.hub);
@@ -107,7 +107,7 @@ pub fn split<E: Site>(home: &mut impl Home<E>, merge: Merge, asked: Asked<'_>) -
         wants[share].push((footprint::fingerprint(keys, key), mode));
     })?;
     let own = work.home;
-    let work = work.as_transaction();
+    let work = work.into_transaction();
     Ok(Box::pin(async move {
         let (view, protocol) = (work.view, work.protocol);
         let run = move |words: Words| move |site: &mut E| run_part(site, command, &words, view, protocol);
@@ -149,7 +149,7 @@ pub fn everywhere<E: Site>(home: &mut impl Home<E>, merge: Merge, asked: Asked<'
     let mut footprint = Footprint::new(work.shards);
     footprint.add_command(&home.shard().keys, asked.command, asked.argv);
     let command = asked.command;
-    let work = work.as_transaction();
+    let work = work.into_transaction();
     Box::pin(async move {
         let mut held = transaction::acquire(&work.hub, &footprint.parts()).await;
         let (view, protocol) = (work.view, work.protocol);
@@ -241,7 +241,7 @@ impl<E: Site> Work<E> {
     }
 
     /// As one unit of the log, if it writes.
-    pub(crate) fn as_transaction(self) -> Work<E> {
+    pub(crate) fn into_transaction(self) -> Work<E> {
         let hub = if self.command.is_write() { self.hub.transaction() } else { self.hub.clone() };
         Work { hub, ..self }
     }

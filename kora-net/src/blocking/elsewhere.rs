@@ -56,7 +56,7 @@ impl Executor {
         let mut footprint = Footprint::new(count);
         footprint.add_command(&self.shard.keys, command, argv);
         let parts = footprint.parts();
-        let work = self.work_of(&blocked).as_transaction();
+        let work = self.work_of(&blocked).into_transaction();
         let task = Box::pin(async move {
             let held = transaction::acquire(work.hub(), &parts).await;
             if blocked.claim.is_cancelled() {
@@ -106,7 +106,7 @@ impl Executor {
             (self.started(blocked.command, &argv), self.started(blocked.command, &argv));
         let from = argv[1].to_vec();
         drop(argv);
-        let work = self.work_of(&blocked).as_transaction();
+        let work = self.work_of(&blocked).into_transaction();
         let task = Box::pin(async move {
             let hub = work.hub();
             let mut held = match lease {

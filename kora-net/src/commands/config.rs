@@ -775,6 +775,7 @@ pub(super) mod tests {
             debug_command: DebugCommand::Local,
             config_file: None,
             version: "0.1.0",
+            storage: None,
             ring: Default::default(),
             settings: Settings {
                 password: None,

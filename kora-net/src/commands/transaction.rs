@@ -516,7 +516,7 @@ fn scripts_of(executor: &Executor, to: ReplyTo, queue: Arc<Queue>) -> multi::Run
                 };
                 let holds = Holds::of(command, &argv, executor.count, undeclared);
                 let asked = several::Asked { command, argv: &argv, view, protocol };
-                let script = Spreading::new(executor, prepared, asked, holds).as_work_of(tag);
+                let script = Spreading::new(executor, prepared, asked, holds).with_tag(tag);
                 executor.hub.leave(Box::pin(script.run()));
                 (None, started)
             });

@@ -59,7 +59,7 @@ impl Spreading {
     }
 
     /// As part of this transaction, in the log.
-    pub fn as_work_of(self, tag: Option<u64>) -> Spreading {
+    pub fn with_tag(self, tag: Option<u64>) -> Spreading {
         Spreading { hub: self.hub.tagged(tag), ..self }
     }
 
@@ -72,7 +72,7 @@ impl Spreading {
         Box::pin(async move {
             let hub = self.hub.tagged(tag);
             let held = transaction::acquire(&hub, &parts).await;
-            let reply = self.as_work_of(tag).run().await;
+            let reply = self.with_tag(tag).run().await;
             held.release(&hub);
             reply
         })

@@ -115,6 +115,7 @@ impl Keeper {
     }
 
     /// Everything up to this position is in a snapshot.
+    #[allow(dead_code)]
     pub fn recycle(&self, up_to: u64) {
         self.send(Job::Recycle { up_to });
     }

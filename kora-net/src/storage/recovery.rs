@@ -38,7 +38,7 @@ fn recover(process: &Arc<Process>, storage: &Storage) -> Result<(), StorageError
     let mut replay = Replay::open(Folder::new(storage.directory.log()), Some(storage.directory.id), 1)?;
     process.progress.total.store(replay.total_bytes(), Ordering::Relaxed);
     let mut records = 0;
-    while let Some(batch) = replay.next()? {
+    while let Some(batch) = replay.next_batch()? {
         records += batch.count;
         give(process, batch);
         process.progress.read.store(replay.read_bytes(), Ordering::Relaxed);

@@ -78,7 +78,10 @@ impl SegmentReader {
     ///
     /// # Errors
     /// The file cannot be read.
-    pub fn next<'r>(&'r mut self, files: &mut impl Files) -> io::Result<Option<(u64, FrameHead, &'r [u8])>> {
+    pub fn next_frame<'r>(
+        &'r mut self,
+        files: &mut impl Files,
+    ) -> io::Result<Option<(u64, FrameHead, &'r [u8])>> {
         let found = loop {
             if self.at + HEADER_BYTES as u64 > self.bytes {
                 self.at = self.bytes;
@@ -91,7 +94,7 @@ impl SegmentReader {
                 return Ok(None);
             }
             if rest[..4] == [0; 4] {
-                self.to_next_block();
+                self.skip_block();
                 continue;
             }
             let decoded = match Frame::decode(rest) {
@@ -106,13 +109,13 @@ impl SegmentReader {
                     break (frame.head, length, frame.payload().len());
                 }
                 // Of an earlier use.
-                Ok(_) => self.to_next_block(),
+                Ok(_) => self.skip_block(),
                 Err(error) => {
                     // At a block this is also what lies in the middle of a frame of an earlier use: only what follows a frame is suspicious.
-                    if self.at % BLOCK_BYTES as u64 != 0 || self.follows_frame() {
+                    if !self.at.is_multiple_of(BLOCK_BYTES as u64) || self.follows_frame() {
                         self.add_spot(error);
                     }
-                    self.to_next_block();
+                    self.skip_block();
                 }
             }
         };
@@ -135,7 +138,7 @@ impl SegmentReader {
         }
     }
 
-    fn to_next_block(&mut self) {
+    fn skip_block(&mut self) {
         self.at = (self.at + 1).next_multiple_of(BLOCK_BYTES as u64);
     }
 

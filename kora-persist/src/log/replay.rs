@@ -221,7 +221,7 @@ impl<F: Files> Replay<F> {
     ///
     /// # Errors
     /// The log is damaged, or cannot be read.
-    pub fn next(&mut self) -> Result<Option<Batch>, LogError> {
+    pub fn next_batch(&mut self) -> Result<Option<Batch>, LogError> {
         loop {
             if let Some(batch) = self.ready.pop_front() {
                 return Ok(Some(batch));
@@ -236,7 +236,7 @@ impl<F: Files> Replay<F> {
         }
     }
 
-    /// How the log ends. All is known once [`Replay::next`] has given nothing.
+    /// How the log ends. All is known once [`Replay::next_batch`] has given nothing.
     pub fn end(&self) -> &End {
         &self.end
     }
@@ -262,7 +262,7 @@ impl<F: Files> Replay<F> {
     fn advance(&mut self, at: usize) -> Result<(), LogError> {
         let source = &mut self.sources[at];
         let before = source.reader.position();
-        let next = source.reader.next(&mut self.files);
+        let next = source.reader.next_frame(&mut self.files);
         let next = next.map(|next| next.map(|(offset, head, payload)| (offset, head, payload.to_vec())));
         let next = next.map_err(|error| LogError::Io(self.files.name(source.header.segment), error))?;
         self.read += source.reader.position() - before;

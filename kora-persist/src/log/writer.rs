@@ -561,15 +561,15 @@ impl LogWriter {
     /// What is left of a write that was done in part, or was not done for a reason that passes.
     pub fn again(&mut self) -> Option<Op<'_>> {
         let segment = self.current.as_ref()?.segment.id;
-        match self.in_flight.as_ref()? {
-            &InFlight::Write { token, offset, done, dsync, .. } => Some(Op::Write {
+        match *self.in_flight.as_ref()? {
+            InFlight::Write { token, offset, done, dsync, .. } => Some(Op::Write {
                 token,
                 segment,
                 offset: offset + done as u64,
                 buf: &self.chunk.as_slice()[done..],
                 dsync,
             }),
-            &InFlight::Sync { token, .. } => Some(Op::Sync { token, segment }),
+            InFlight::Sync { token, .. } => Some(Op::Sync { token, segment }),
         }
     }
 

@@ -76,7 +76,7 @@ fn work(writer: &mut LogWriter, disk: &mut Disk, next_id: &mut u64, now: u64) ->
 fn replayed(disk: Disk) -> Vec<Batch> {
     let mut replay = Replay::open(disk, Some(7), 1).unwrap();
     let mut batches = Vec::new();
-    while let Some(batch) = replay.next().unwrap() {
+    while let Some(batch) = replay.next_batch().unwrap() {
         batches.push(batch);
     }
     assert_eq!(replay.end().torn, None);

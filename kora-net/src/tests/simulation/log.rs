@@ -40,7 +40,9 @@ impl ChangeSink for Log {
 /// Whether the log may end anywhere, what is not committed by then being left out: every transaction commits, and nobody else changes what
 /// it has changed before it has.
 pub fn check(lines: &[Line]) -> Result<(), String> {
-    let mut open: HashMap<u64, Vec<(u16, Option<&[u8]>)>> = HashMap::new();
+    /// What a transaction has changed: shards and keys.
+    type Touched<'l> = Vec<(u16, Option<&'l [u8]>)>;
+    let mut open: HashMap<u64, Touched<'_>> = HashMap::new();
     for (at, line) in lines.iter().enumerate() {
         match line {
             Line::Commit(tag) => {
