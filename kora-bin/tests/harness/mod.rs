@@ -8,6 +8,7 @@
 //! - `sandbox`: what is taken away from a server before it runs (descriptors, locked memory, system calls)
 //! - `resp`: reads and writes RESP2 and RESP3 without interpreting more than the frame
 //! - `documents`: parts of documents that tests make
+//! - `random`: random commands of every family
 //! - `programs`: runs redis-cli, redis-benchmark, python with redis-py
 
 // Every test crate compiles this module and uses its own part of it.
@@ -15,6 +16,7 @@
 
 pub mod documents;
 pub mod programs;
+pub mod random;
 pub mod resp;
 pub mod sandbox;
 pub mod server;

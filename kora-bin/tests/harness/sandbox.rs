@@ -17,6 +17,8 @@ pub struct Sandbox {
     pub descriptors: Option<u64>,
     /// Soft and hard RLIMIT_MEMLOCK in bytes; also drops the capabilities that would lift it.
     pub locked_bytes: Option<u64>,
+    /// Soft and hard RLIMIT_FSIZE in bytes. Writing beyond it fails with EFBIG, as on a full disk; the signal that also comes of it is ignored.
+    pub file_bytes: Option<u64>,
     /// `io_uring_setup` fails with this errno, as under a container's seccomp profile.
     pub io_uring_errno: Option<i32>,
 }
@@ -37,6 +39,11 @@ impl Sandbox {
         check(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) })?;
         if let Some(count) = self.descriptors {
             limit(libc::RLIMIT_NOFILE, count)?;
+        }
+        if let Some(bytes) = self.file_bytes {
+            // SAFETY: no handler is installed; an ignored signal stays so over exec.
+            unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
+            limit(libc::RLIMIT_FSIZE, bytes)?;
         }
         if let Some(bytes) = self.locked_bytes {
             for capability in [CAP_IPC_LOCK, CAP_SYS_RESOURCE] {

@@ -154,6 +154,34 @@ impl Launch {
         self
     }
 
+    /// Everything is kept in this folder, which outlives the server.
+    pub fn data_dir(self, path: &Path) -> Launch {
+        let path = path.to_str().expect("a UTF-8 path");
+        match self.subject {
+            Subject::Kora => self.argument("--data-dir").argument(path),
+            Subject::Redis(..) => {
+                ["--dir", path, "--appendonly", "yes"].iter().fold(self, |l, a| l.argument(a))
+            }
+        }
+    }
+
+    /// When a change is on the disk: `every_write`, `every_second` or `os_managed`.
+    pub fn wal_sync(self, when: &str) -> Launch {
+        let redis = match when {
+            "every_write" => "always",
+            "every_second" => "everysec",
+            _ => "no",
+        };
+        let value = if self.subject == Subject::Kora { when } else { redis };
+        self.setting("wal-sync", "appendfsync", value)
+    }
+
+    /// No file may grow larger.
+    pub fn file_bytes(mut self, bytes: u64) -> Launch {
+        self.sandbox.file_bytes = Some(bytes);
+        self
+    }
+
     pub fn descriptors(mut self, count: u64) -> Launch {
         self.sandbox.descriptors = Some(count);
         self
@@ -367,7 +395,8 @@ pub fn free_ports(count: u16) -> u16 {
     panic!("no {count} free neighbouring ports on 127.0.0.1");
 }
 
-fn new_directory() -> PathBuf {
+/// A new folder under the temporary one, which is left to the caller.
+pub fn new_directory() -> PathBuf {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let name = format!("kora-test-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
     let directory = std::env::temp_dir().join(name);

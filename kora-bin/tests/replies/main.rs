@@ -7,11 +7,11 @@
 //! Debian's redis-server is 7.0 and Kora follows Redis 8 where the two differ: such cases carry the reply (`-- expect`).
 //! With a redis-server in `KORA_BIN` the suite checks itself: 7.0 must equal itself, and 8 must give what `expect` says.
 
+mod alike;
 mod edges;
 #[path = "../harness/mod.rs"]
 mod harness;
 mod notation;
-mod random;
 mod script;
 mod sketches;
 
@@ -379,7 +379,7 @@ fn random_commands_are_answered_alike() {
     for (protocol, workers, seed) in [(2, 1, 0x5eed_0001), (3, 2, 0x5eed_0002), (2, 2, 0x5eed_0003)] {
         let mut reference = Party::new("redis-server", &Launch::redis(), protocol);
         let mut subject = Party::new("subject", &Launch::kora().workers(workers), protocol);
-        for mismatch in random::compare(&mut reference, &mut subject, seed) {
+        for mismatch in alike::compare(&mut reference, &mut subject, seed) {
             found.push(format!("RESP{protocol}, {workers} workers, {mismatch}"));
         }
         assert!(subject.server.is_running(), "the server has died: {}", found.join("\n"));
@@ -393,7 +393,7 @@ fn random_transactions_are_answered_alike() {
     for (protocol, workers, seed) in [(2, 1, 0x5eed_0021), (3, 2, 0x5eed_0022), (2, 2, 0x5eed_0023)] {
         let mut reference = Party::new("redis-server", &Launch::redis(), protocol);
         let mut subject = Party::new("subject", &Launch::kora().workers(workers), protocol);
-        for mismatch in random::compare_transactions(&mut reference, &mut subject, seed) {
+        for mismatch in alike::compare_transactions(&mut reference, &mut subject, seed) {
             found.push(format!("RESP{protocol}, {workers} workers, {mismatch}"));
         }
         assert!(subject.server.is_running(), "the server has died: {}", found.join("\n"));

@@ -3,9 +3,9 @@
 //! Some hundred commands at a time, with a GET of the key after each: the runs of a sparse sketch depend on the whole
 //! history, and so a difference shows where it arises.
 
+use super::harness::random::Random;
 use super::harness::resp;
 use super::notation::{escaped, show};
-use super::random::Random;
 use super::Party;
 
 const KEYS: [&str; 4] = ["h1", "h2", "h3", "h4"];
