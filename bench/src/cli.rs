@@ -9,6 +9,7 @@ use clap::Parser;
 
 use crate::ceiling::CeilingArgs;
 use crate::compare::CompareArgs;
+use crate::durability::DurabilityArgs;
 use crate::hit_ratio::HitRatioArgs;
 use crate::load::args::LoadArgs;
 use crate::responder::{Behaviour, Responder};
@@ -30,6 +31,7 @@ enum Command {
     Stalls(Box<StallsArgs>),
     HitRatio(Box<HitRatioArgs>),
     Transactions(Box<TransactionsArgs>),
+    Durability(Box<DurabilityArgs>),
     Ceiling(CeilingArgs),
     /// Answer SET and GET on a port of 127.0.0.1 without doing anything, until it is ended.
     Respond {
@@ -50,6 +52,7 @@ pub fn main() -> ExitCode {
         Command::Stalls(args) => args.run(),
         Command::HitRatio(args) => args.run(),
         Command::Transactions(args) => args.run(),
+        Command::Durability(args) => args.run(),
         Command::Ceiling(args) => args.run(),
         Command::Respond { port, value_size } => respond(port, value_size),
     };

@@ -5,6 +5,7 @@
 //! | [`cli`] | the commands and their exit codes |
 //! | [`load`] | one measured run: configuration, worker threads, report |
 //! | `compare` | servers in alternation, scenarios, medians, table, chart |
+//! | `durability` | what the log and snapshots cost, and how fast they load |
 //! | `hit_ratio` | how well servers choose what to evict |
 //! | `stalls` | how long another client waits while one command works on something large |
 //! | [`responder`] | a server that does nothing but answer: the generator's own ceiling, and the tests' peer |
@@ -27,7 +28,7 @@ mod ceiling;
 pub mod cli;
 mod client;
 mod compare;
-
+mod durability;
 mod endpoint;
 mod error;
 mod hit_ratio;

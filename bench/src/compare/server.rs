@@ -16,7 +16,7 @@ use crate::{Endpoint, Error};
 /// How long a server may take to answer its first PING.
 const START_MAX: Duration = Duration::from_secs(10);
 /// How long a server may take to end after SIGTERM.
-const STOP_MAX: Duration = Duration::from_secs(5);
+const STOP_MAX: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(2);
 /// How much of a failed server's output is told.
 const OUTPUT_TOLD_BYTES: usize = 2_000;
@@ -33,10 +33,14 @@ impl Drop for Directory {
     }
 }
 
+/// A process; asked to end when dropped, and waited for.
+struct Running(Child);
+
 /// A running server; stopped when dropped.
 pub(crate) struct Server {
     name: String,
-    child: Child,
+    /// Before its directory, which is to be removed when nobody works there any more.
+    running: Running,
     directory: Directory,
     pub(crate) endpoint: Endpoint,
     /// From the start of the program to its first answer.
@@ -46,12 +50,28 @@ pub(crate) struct Server {
 }
 
 impl Server {
+    /// Starts it in an empty directory.
     pub(crate) fn start(subject: &Subject, cpus: &[usize]) -> Result<Server, Error> {
-        let fail = |detail: String| Error::Server { name: subject.name.clone(), detail };
         let number = STARTED.fetch_add(1, Ordering::Relaxed);
         let path = std::env::temp_dir().join(format!("kora-bench-{}-{number}", std::process::id()));
         fs::create_dir_all(&path).map_err(Error::io(path.display().to_string()))?;
-        let directory = Directory(path);
+        Server::start_in(Directory(path), subject, cpus, START_MAX)
+    }
+
+    /// Ends it, and starts it again, or another one, in the directory where it was. `longest` is how long that may take to load what is there.
+    pub(crate) fn again(self, subject: &Subject, cpus: &[usize], longest: Duration) -> Result<Server, Error> {
+        let Server { running, directory, .. } = self;
+        drop(running);
+        Server::start_in(directory, subject, cpus, longest)
+    }
+
+    fn start_in(
+        directory: Directory,
+        subject: &Subject,
+        cpus: &[usize],
+        longest: Duration,
+    ) -> Result<Server, Error> {
+        let fail = |detail: String| Error::Server { name: subject.name.clone(), detail };
         let port = free_ports(1)?;
         let fill = |argument: &String| {
             argument.replace("{port}", &port.to_string()).replace("{dir}", &directory.0.display().to_string())
@@ -72,28 +92,28 @@ impl Server {
         let endpoint = Endpoint::Tcp(([127, 0, 0, 1], port).into());
         let mut server = Server {
             name: subject.name.clone(),
-            child,
+            running: Running(child),
             directory,
             endpoint,
             start: Duration::ZERO,
             version: String::new(),
         };
-        let mut client = server.first_answer(begun)?;
+        let mut client = server.first_answer(begun, longest)?;
         server.start = begun.elapsed();
         server.version = version(&mut client)?;
         Ok(server)
     }
 
-    fn first_answer(&mut self, begun: Instant) -> Result<Client, Error> {
+    fn first_answer(&mut self, begun: Instant, longest: Duration) -> Result<Client, Error> {
         loop {
             let refused = match Client::connect(&self.endpoint, &Session::default()) {
                 Ok(client) => return Ok(client),
                 Err(e) => e,
             };
-            let ended = self.child.try_wait().map_err(Error::io("waiting for the server"))?;
+            let ended = self.running.0.try_wait().map_err(Error::io("waiting for the server"))?;
             let detail = match ended {
                 Some(status) => format!("ended at its start with {status}"),
-                None if begun.elapsed() > START_MAX => format!("did not answer PING in time: {refused}"),
+                None if begun.elapsed() > longest => format!("did not answer PING in time: {refused}"),
                 None => {
                     std::thread::sleep(POLL);
                     continue;
@@ -108,7 +128,7 @@ impl Server {
     }
 
     pub(crate) fn pid(&self) -> u32 {
-        self.child.id()
+        self.running.0.id()
     }
 
     /// A client of it, for questions between the runs.
@@ -125,15 +145,15 @@ impl Server {
     }
 }
 
-impl Drop for Server {
+impl Drop for Running {
     fn drop(&mut self) {
-        process::terminate(self.pid());
+        process::terminate(self.0.id());
         let asked = Instant::now();
-        while matches!(self.child.try_wait(), Ok(None)) {
+        while matches!(self.0.try_wait(), Ok(None)) {
             if asked.elapsed() > STOP_MAX {
                 // Both only fail when the process has ended meanwhile, which is what is wanted.
-                let _ = self.child.kill();
-                let _ = self.child.wait();
+                let _ = self.0.kill();
+                let _ = self.0.wait();
                 break;
             }
             std::thread::sleep(POLL);
