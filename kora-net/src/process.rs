@@ -191,8 +191,11 @@ impl Process {
         self.loaded.1.notify_all();
     }
 
-    /// Waits until everything is loaded, or cannot be, but not longer than that. Without a result it is not over.
+    /// Waits until everything is loaded, or cannot be, or need not be any more, but not longer than that. Without a result it is not over.
     pub fn wait_loaded(&self, longest: Duration) -> Option<Result<(), String>> {
+        if self.storage.is_none() {
+            return Some(Ok(()));
+        }
         let ended = self.loaded.0.lock().unwrap_or_else(PoisonError::into_inner);
         let waited = self.loaded.1.wait_timeout_while(ended, longest, |ended| ended.is_none());
         waited.unwrap_or_else(PoisonError::into_inner).0.clone()
@@ -201,6 +204,7 @@ impl Process {
     /// Asks every executor to finish what was accepted and to end. Safe to call from any thread, more than once.
     pub fn stop(&self) {
         self.phase.store(Phase::Stopping as u8, Ordering::Release);
+        self.loading_ended(Ok(()));
         for doorbell in self.doorbells.iter() {
             doorbell.ring();
         }
