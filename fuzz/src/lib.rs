@@ -2,5 +2,6 @@
 //! that `cargo test` runs them too.
 
 pub mod command;
+pub mod rdb;
 pub mod resp;
 pub mod snapshot;

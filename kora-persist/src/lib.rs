@@ -8,6 +8,7 @@
 //! | [`frame`] | a run of one shard's records with its place in the log and a checksum |
 //! | [`snapshot`] | everything that all shards held at one moment |
 //! | [`log`] | the log: what is written where, and how it is read again |
+//! | [`rdb`] | files in Redis's own format |
 //! | [`block`] | buffers for direct I/O |
 //! | [`varint`] | the integers inside records |
 //! | [`error`] | everything that can be wrong with bytes |
@@ -46,6 +47,7 @@ pub mod error;
 pub mod frame;
 pub mod limits;
 pub mod log;
+pub mod rdb;
 pub mod record;
 pub mod snapshot;
 pub mod varint;

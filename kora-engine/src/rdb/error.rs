@@ -25,6 +25,9 @@ pub enum Problem {
     /// A value that a module of Redis wrote, and only that module can read.
     #[error("the value of a module, which cannot be read")]
     Module,
+    /// Keys of a database beyond those that are configured.
+    #[error("database {0} is not configured: raise `databases`")]
+    Database(u64),
     /// Something is not as the format wants it.
     #[error("malformed {0}")]
     Malformed(&'static str),

@@ -167,7 +167,7 @@ impl Set {
 
     /// Visits about `count` members from a cursor (0 at first) and returns the cursor to go on with, 0 at the end. What is
     /// in one buffer is visited at once. For the promise about changes in between see [`Table::scan`].
-    pub(crate) fn scan(&self, cursor: u64, count: usize, f: &mut dyn FnMut(Item<'_>)) -> u64 {
+    pub fn scan(&self, cursor: u64, count: usize, f: &mut dyn FnMut(Item<'_>)) -> u64 {
         self.visit(cursor, count, &mut |member| {
             f(member);
             true
