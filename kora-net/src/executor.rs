@@ -427,7 +427,8 @@ impl Executor {
         }
         let next = self.blocking.next_timer().map_or(self.next_tick_ms, |at| at.min(self.next_tick_ms));
         let until_tick = Duration::from_millis(next.saturating_sub(self.now).max(1));
-        Ok(Some(until_tick.min(PARK_MAX)))
+        let longest = self.log_waits().unwrap_or(PARK_MAX);
+        Ok(Some(until_tick.min(longest)))
     }
 
     /// Submits, and sleeps if there is nothing to do.

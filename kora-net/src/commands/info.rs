@@ -421,6 +421,8 @@ fn persistence(text: &mut String, process: &Process, changes: u64) {
                 ("wal_last_lsn", &last),
                 ("wal_durable_lsn", &durable),
                 ("wal_lag", &(last - durable.min(last))),
+                ("wal_writes", &log.writes.load(Ordering::Relaxed)),
+                ("wal_syncs", &log.syncs.load(Ordering::Relaxed)),
                 ("wal_last_error", &storage.cause()),
             ],
         );

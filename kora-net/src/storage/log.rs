@@ -20,6 +20,7 @@ use std::os::fd::AsRawFd;
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Encoded changes that wait for the disk, bytes, above which connections that want to write more wait as well.
 const BACKLOG_BYTES_MAX: usize = 64 << 20;
@@ -40,6 +41,8 @@ pub(crate) struct Log {
     files: Vec<(u64, File)>,
     /// A segment was asked for.
     asked: bool,
+    /// Where its clock begins.
+    began: quanta::Instant,
     /// Whether replies wait.
     strict: bool,
     /// The highest position that this executor has sealed.
@@ -92,6 +95,7 @@ impl Executor {
             writer,
             files: Vec::new(),
             asked: true,
+            began: self.clock.now(),
             strict: sync == WalSync::EveryWrite,
             sealed: 0,
             heard: 0,
@@ -250,7 +254,11 @@ impl Executor {
                 }
             }
         }
+        if log.strict {
+            writer.set_time(self.clock.now().duration_since(log.began).as_micros() as u64);
+        }
         if let Some(op) = writer.poll(self.now) {
+            log.shared.count(&op);
             submit(&mut self.ring, &log.files, &op);
             log.operations += 1;
         }
@@ -275,6 +283,9 @@ impl Executor {
         let Some(log) = &mut self.log else { return };
         log.operations -= 1;
         let mut writer = log.writer.borrow_mut();
+        if log.strict {
+            writer.set_time(self.clock.now().duration_since(log.began).as_micros() as u64);
+        }
         let result = if result < 0 { Err(-result) } else { Ok(result as usize) };
         if writer.completed(token, result) {
             let rest = writer.again().expect("it is not done");
@@ -300,6 +311,12 @@ impl Executor {
         if let Some(log) = &self.log {
             log.writer.borrow_mut().flush_all();
         }
+    }
+
+    /// How long the next write waits for more to join it; then the executor must not sleep for longer.
+    pub(crate) fn log_waits(&self) -> Option<Duration> {
+        let log = self.log.as_ref().filter(|log| log.strict)?;
+        log.writer.borrow().waits_us().map(Duration::from_micros)
     }
 
     /// Whether so much waits for the disk that nothing more is to be written.

@@ -22,8 +22,8 @@ pub(crate) mod recovery;
 use crate::mail::Doorbell;
 use directory::Directory;
 use keeper::Keeper;
-use kora_persist::log::Order;
 pub use kora_persist::log::WalSync;
+use kora_persist::log::{Op, Order};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -75,8 +75,24 @@ pub(crate) struct SharedLog {
     pub run: u32,
     /// The first position of this run.
     pub first_lsn: u64,
+    /// Writes that were begun.
+    pub writes: AtomicU64,
+    /// Times that the disk was asked to make something durable, with writes or apart from them.
+    pub syncs: AtomicU64,
     /// Per executor: the first position that a reply of it waits for; `u64::MAX` when none does.
     pub awaited: Box<[AtomicU64]>,
+}
+
+impl SharedLog {
+    /// Counts an operation.
+    fn count(&self, op: &Op<'_>) {
+        if let Op::Write { .. } = op {
+            self.writes.fetch_add(1, Ordering::Relaxed);
+        }
+        if let Op::Write { dsync: true, .. } | Op::Sync { .. } = op {
+            self.syncs.fetch_add(1, Ordering::Relaxed);
+        }
+    }
 }
 
 /// What the executors share of the data directory.

@@ -108,6 +108,8 @@ fn begin_run(
         keeper: Keeper::start(folder, end.next_segment, full, executors, doorbells)?,
         run: end.run + 1,
         first_lsn,
+        writes: AtomicU64::new(0),
+        syncs: AtomicU64::new(0),
         awaited: (0..executors).map(|_| AtomicU64::new(u64::MAX)).collect(),
     })
 }
