@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use kora_engine::keyspace::{EvictionPolicy, EvictionRules, LfuRules};
 use kora_engine::limits::EncodingLimits;
 use kora_net::options::{Host, HostMemory, Options, OutputLimit, Settings};
-use kora_net::storage::{StorageOptions, WalSync};
+use kora_net::storage::{SnapshotOptions, StorageOptions, WalSync};
 use thiserror::Error;
 
 use crate::config::{self, Config, DebugCommand, Loaded};
@@ -132,6 +132,11 @@ fn options(config: &Config, file: Option<PathBuf>) -> Options {
                 config::WalSync::OsManaged => WalSync::OsManaged,
             },
             wal_max_bytes: config.wal_max_bytes,
+            snapshots: SnapshotOptions {
+                enabled: config.rdb_enabled,
+                interval_secs: config.snapshot_interval_secs,
+                retain: config.snapshot_retain,
+            },
         }),
         settings: Settings {
             password: config.password.as_ref().map(|password| password.reveal().as_bytes().to_vec()),

@@ -95,6 +95,8 @@ bitflags! {
         const TRANSACTION = 1 << 14;
         /// `@scripting`
         const SCRIPTING = 1 << 15;
+        /// `@admin` (ADMIN implies it)
+        const ADMIN = 1 << 16;
     }
 }
 
@@ -529,6 +531,10 @@ pub enum ServerCommand {
     Asking,
     Wait,
     WaitAof,
+    Save,
+    BgSave,
+    LastSave,
+    BgRewriteAof,
     Multi,
     Exec,
     Discard,

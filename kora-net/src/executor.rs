@@ -25,6 +25,7 @@ use crate::resp::parse::{ParseLimits, Parser, ProtocolError, Step};
 use crate::ring::{Completion, Received, Sleep, SocketRing};
 use crate::script::Scripting;
 use crate::several;
+use crate::snapshot::shard::ShardSnapshot;
 use crate::storage::log::Log;
 use crate::transaction::footprint;
 use crate::transaction::locks::{Asked, Locks, Wants};
@@ -208,6 +209,12 @@ pub struct Executor {
     pub(crate) relief: Relief,
     /// Its copy of what CONFIG SET can change.
     pub settings: Rc<Settings>,
+    /// Its part of the snapshot under way.
+    pub(crate) snapshot: Option<ShardSnapshot>,
+    /// Calls that wait for the end of the snapshot under way.
+    pub(crate) save_waiters: Vec<Answer>,
+    /// How many attempts to take one were over when the first of them began to wait.
+    pub(crate) saves_ended: u64,
     /// Its statistics.
     pub observed: Observed,
     /// Through which its coordinators reach the others.
@@ -300,6 +307,9 @@ impl Executor {
                 hops: 0,
                 batches: 0,
             },
+            snapshot: None,
+            save_waiters: Vec::new(),
+            saves_ended: 0,
             locks: Locks::default(),
             blocking: Blocking::default(),
             log: None,
@@ -406,6 +416,7 @@ impl Executor {
         if !self.process.is_loading() {
             self.background_due |= self.keep_within_limit();
         }
+        let snapshot = self.work_on_snapshot();
         // Of keys that have expired or were evicted.
         self.after_work();
         self.seal_log();
@@ -422,13 +433,17 @@ impl Executor {
         {
             return Ok(None);
         }
-        if self.background_due || loads || self.process.phase() != Phase::Running {
+        if self.background_due
+            || loads
+            || snapshot == Some(Duration::ZERO)
+            || self.process.phase() != Phase::Running
+        {
             return Ok(None);
         }
         let next = self.blocking.next_timer().map_or(self.next_tick_ms, |at| at.min(self.next_tick_ms));
         let until_tick = Duration::from_millis(next.saturating_sub(self.now).max(1));
         let longest = self.log_waits().unwrap_or(PARK_MAX);
-        Ok(Some(until_tick.min(longest)))
+        Ok(Some(until_tick.min(longest).min(snapshot.unwrap_or(PARK_MAX))))
     }
 
     /// Submits, and sleeps if there is nothing to do.
@@ -460,6 +475,7 @@ impl Executor {
         let sleep = if self.has_mail()
             || self.has_load()
             || self.has_news_of_log()
+            || self.has_news_of_snapshot()
             || self.process.phase() != Phase::Running
         {
             None
@@ -1602,6 +1618,7 @@ impl Executor {
             self.next_second_ms = self.now + 1000;
             self.check_idle();
             self.publish_memory();
+            self.look_for_snapshot();
         }
         // An executor with nothing that depends on time sleeps longer.
         let busy = self.shard.keys.any_expires() || self.process.paused_until_ms.load(Ordering::Relaxed) != 0;

@@ -39,6 +39,7 @@ mod script;
 pub mod server;
 mod several;
 mod site;
+mod snapshot;
 pub mod storage;
 pub mod transaction;
 pub mod watch;

@@ -7,6 +7,7 @@ use crate::listener::{self, ListenError};
 use crate::mail::mesh;
 use crate::options::Options;
 use crate::process::Process;
+use crate::snapshot;
 use crate::storage::{recovery, StorageError};
 use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement};
 use std::net::SocketAddr;
@@ -108,6 +109,7 @@ pub fn start(options: Options) -> Result<Server, ServerError> {
     // What this thread has allocated for all of them; it only waits from now on.
     process.memory.publish(process.options.host.allocated_by_thread());
     process.memory.started();
+    snapshot::files::start(&process)?;
     recovery::start(&process)?;
     Ok(Server { process, executors, ring_features })
 }

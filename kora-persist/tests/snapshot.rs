@@ -27,14 +27,14 @@ fn written(shard: &mut Shard, picks: &[usize]) -> Vec<u8> {
     let sink: SharedSink = writer.clone();
     shard.keys.begin_cut(&sink);
     let (mut file, mut under_way, mut picks) = (Vec::new(), Vec::new(), picks.iter().cycle());
+    let mut summary = None;
     let mut do_some = |writer: &mut SnapshotWriter, pick: usize| {
         while let Some(op) = writer.poll() {
             match op {
                 Op::Write { offset, buffer } => under_way.push((offset as usize, buffer)),
-                Op::Sync => {
+                Op::Sync(of) => {
                     assert!(under_way.is_empty(), "nothing is synced that is not written");
-                    assert!(writer.summary().is_none());
-                    writer.synced();
+                    summary = Some(of);
                 }
             }
         }
@@ -47,6 +47,7 @@ fn written(shard: &mut Shard, picks: &[usize]) -> Vec<u8> {
             file[offset..offset + bytes.len()].copy_from_slice(bytes);
             writer.written(buffer);
         }
+        summary
     };
     let mut pick = || picks.next().copied().unwrap_or(0);
     while !shard.keys.walk_cut(10_000 + pick()) {
@@ -56,11 +57,12 @@ fn written(shard: &mut Shard, picks: &[usize]) -> Vec<u8> {
     }
     let mut writer = writer.lock().expect("nothing panics while it is held");
     writer.finish();
-    while writer.summary().is_none() {
-        do_some(&mut writer, pick());
-    }
+    let summary = loop {
+        if let Some(summary) = do_some(&mut writer, pick()) {
+            break summary;
+        }
+    };
     assert_eq!(writer.backlog(), 0);
-    let summary = writer.summary().expect("it is durable");
     assert_eq!(summary.bytes, file.len() as u64);
     assert_eq!(summary.keys, shard.keys.all_len() as u64);
     assert_eq!(summary.checksum, crc32c::crc32c(&file));

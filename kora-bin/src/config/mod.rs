@@ -143,6 +143,12 @@ pub struct Config {
     pub wal_sync: WalSync,
     /// Bytes of log after which a snapshot is taken.
     pub wal_max_bytes: u64,
+    /// Whether snapshots are taken by themselves, every so often.
+    pub rdb_enabled: bool,
+    /// Seconds between two snapshots.
+    pub snapshot_interval_secs: u64,
+    /// How many snapshots are kept.
+    pub snapshot_retain: u32,
     /// Least important message that is logged.
     pub log_level: LogLevel,
     /// Form of the log.

@@ -77,6 +77,7 @@ families! {
     server
     set
     set_algebra
+    saving
     sets
     slowlog_and_latency
     stream_claims

@@ -10,6 +10,8 @@ use crate::commands::object;
 const OPERATOR: Flags = Flags::ADMIN.union(Flags::NOSCRIPT).union(Flags::LOADING).union(Flags::STALE);
 /// The slow log's commands, allowed in scripts too.
 const SLOWLOG_OPERATOR: Flags = Flags::ADMIN.union(Flags::LOADING).union(Flags::STALE);
+/// An operator's command that saves data.
+const SAVING: Flags = Flags::ADMIN.union(Flags::NOSCRIPT).union(Flags::NO_ASYNC_LOADING);
 /// Works at any time.
 const ALWAYS: Flags = Flags::LOADING.union(Flags::STALE);
 
@@ -87,6 +89,42 @@ pub(crate) const ROWS: &[CommandSpec] = &[
         summary: "Finishes what was accepted and ends the server.",
         syntax: "[NOSAVE | SAVE] [NOW] [FORCE] [ABORT]",
         run: Run::Server(ServerCommand::Shutdown),
+        ..SERVER
+    },
+    CommandSpec {
+        name: "save",
+        arity: 1,
+        flags: SAVING.union(Flags::NO_MULTI),
+        complexity: "O(N) where N is the total number of keys in all databases",
+        summary: "Takes a snapshot and answers when it is durable; others are served meanwhile.",
+        run: Run::Server(ServerCommand::Save),
+        ..SERVER
+    },
+    CommandSpec {
+        name: "bgsave",
+        arity: -1,
+        flags: SAVING,
+        summary: "Begins to take a snapshot.",
+        syntax: "[SCHEDULE]",
+        run: Run::Server(ServerCommand::BgSave),
+        ..SERVER
+    },
+    CommandSpec {
+        name: "lastsave",
+        arity: 1,
+        flags: ALWAYS.union(Flags::FAST),
+        categories: Categories::DANGEROUS.union(Categories::ADMIN),
+        summary: "When the last snapshot was complete, in Unix seconds.",
+        tips: &["nondeterministic_output"],
+        run: Run::Server(ServerCommand::LastSave),
+        ..SERVER
+    },
+    CommandSpec {
+        name: "bgrewriteaof",
+        arity: 1,
+        flags: SAVING,
+        summary: "Begins to take a snapshot, which lets the log begin anew.",
+        run: Run::Server(ServerCommand::BgRewriteAof),
         ..SERVER
     },
     CommandSpec {

@@ -23,11 +23,11 @@ const FLAG_NAMES: [(Flags, &str); 19] = [
     (Flags::ASKING, "asking"),
     (Flags::FAST, "fast"),
     (Flags::NO_AUTH, "no_auth"),
+    (Flags::NO_ASYNC_LOADING, "no_async_loading"),
     (Flags::NO_MULTI, "no_multi"),
     (Flags::ALLOW_BUSY, "allow_busy"),
     (Flags::NO_MANDATORY_KEYS, "no_mandatory_keys"),
     (Flags::MOVABLEKEYS, "movablekeys"),
-    (Flags::NO_ASYNC_LOADING, "no_async_loading"),
 ];
 
 /// The ACL categories of a command: those of its row and those that its flags imply, in Redis's order.
@@ -49,7 +49,7 @@ fn categories(spec: &CommandSpec) -> Vec<&'static str> {
         (row(Categories::GEO), "geo"),
         (row(Categories::STREAM), "stream"),
         (flag(Flags::PUBSUB), "pubsub"),
-        (flag(Flags::ADMIN), "admin"),
+        (row(Categories::ADMIN) || flag(Flags::ADMIN), "admin"),
         (flag(Flags::FAST), "fast"),
         (!flag(Flags::FAST), "slow"),
         (flag(Flags::BLOCKING), "blocking"),

@@ -338,7 +338,10 @@ const PARAMETERS: &[Parameter] = &[
             Ok(())
         }),
     },
-    fixed("save", |_, _| String::new()),
+    fixed("save", |options, _| {
+        let snapshots = options.storage.as_ref().map(|storage| &storage.snapshots);
+        snapshots.filter(|of| of.enabled).map_or_else(String::new, |of| format!("{} 1", of.interval_secs))
+    }),
     Parameter {
         name: "script-undeclared-keys",
         key: "script_undeclared_keys",

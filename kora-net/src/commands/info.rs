@@ -10,6 +10,7 @@ use crate::executor::Executor;
 use crate::options::Options;
 use crate::process::{now_ms, Process};
 use crate::resp::encode::{Output, RespSink};
+use crate::snapshot::{self, Current, Purpose, Snapshots};
 use crate::storage::Storage;
 use kora_engine::command::registry;
 use kora_engine::error::Error;
@@ -370,6 +371,16 @@ fn clients(text: &mut String, facts: &Facts, max_clients: u32) {
 fn persistence(text: &mut String, process: &Process, changes: u64) {
     let storage = process.storage.as_ref();
     let poisoned = storage.is_some_and(Storage::is_poisoned);
+    let snapshots = storage.map(|storage| &storage.snapshots);
+    let saved = snapshots.map(Snapshots::facts);
+    let saved = saved.unwrap_or_else(|| snapshot::Facts::new(process.started_ms));
+    let scheduled = snapshots.and_then(Snapshots::scheduled);
+    let told = snapshots.map_or(0, |snapshots| snapshots.told.load(Ordering::Relaxed));
+    let running = |purpose| saved.current.filter(|current| current.purpose == purpose);
+    let (saving, rewriting) = (running(Purpose::Save), running(Purpose::RewriteLog));
+    let seconds = |current: Option<Current>| current.map_or(-1, |c| c.since.elapsed().as_secs() as i64);
+    let status = if saved.last_ok { "ok" } else { "err" };
+    let keys = saved.current.map_or(0, |current| current.keys);
     fields(
         text,
         &[
@@ -379,26 +390,26 @@ fn persistence(text: &mut String, process: &Process, changes: u64) {
             ("current_cow_size", &0),
             ("current_cow_size_age", &0),
             ("current_fork_perc", &"0.00"),
-            ("current_save_keys_processed", &0),
-            ("current_save_keys_total", &0),
-            ("rdb_changes_since_last_save", &changes),
-            ("rdb_bgsave_in_progress", &0),
-            ("rdb_last_save_time", &(process.started_ms / 1000)),
-            ("rdb_last_bgsave_status", &"ok"),
-            ("rdb_last_bgsave_time_sec", &-1),
-            ("rdb_current_bgsave_time_sec", &-1),
-            ("rdb_saves", &0),
+            ("current_save_keys_processed", &if saved.current.is_some() { told } else { 0 }),
+            ("current_save_keys_total", &keys),
+            ("rdb_changes_since_last_save", &changes.saturating_sub(saved.last_changes)),
+            ("rdb_bgsave_in_progress", &u8::from(saving.is_some())),
+            ("rdb_last_save_time", &(saved.last_ms / 1000)),
+            ("rdb_last_bgsave_status", &status),
+            ("rdb_last_bgsave_time_sec", &saved.last_seconds),
+            ("rdb_current_bgsave_time_sec", &seconds(saving)),
+            ("rdb_saves", &saved.made),
             ("rdb_last_cow_size", &0),
             ("rdb_last_load_keys_expired", &0),
             ("rdb_last_load_keys_loaded", &0),
             ("aof_enabled", &u8::from(storage.is_some_and(|storage| storage.options.wal))),
-            ("aof_rewrite_in_progress", &0),
-            ("aof_rewrite_scheduled", &0),
-            ("aof_last_rewrite_time_sec", &-1),
-            ("aof_current_rewrite_time_sec", &-1),
-            ("aof_last_bgrewrite_status", &"ok"),
-            ("aof_rewrites", &0),
-            ("aof_rewrites_consecutive_failures", &0),
+            ("aof_rewrite_in_progress", &u8::from(rewriting.is_some())),
+            ("aof_rewrite_scheduled", &u8::from(scheduled == Some(Purpose::RewriteLog))),
+            ("aof_last_rewrite_time_sec", &saved.last_rewrite_seconds),
+            ("aof_current_rewrite_time_sec", &seconds(rewriting)),
+            ("aof_last_bgrewrite_status", &status),
+            ("aof_rewrites", &saved.rewrites),
+            ("aof_rewrites_consecutive_failures", &saved.failures),
             ("aof_last_write_status", &if poisoned { "err" } else { "ok" }),
             ("aof_last_cow_size", &0),
             ("module_fork_in_progress", &0),
@@ -409,7 +420,16 @@ fn persistence(text: &mut String, process: &Process, changes: u64) {
         loading(text, process);
     }
     let Some(storage) = storage else { return };
-    fields(text, &[("data_dir", &storage.directory.path.display())]);
+    fields(
+        text,
+        &[
+            ("data_dir", &storage.directory.path.display()),
+            ("snapshot_last_cut", &saved.last_cut),
+            ("snapshot_last_keys", &saved.last_keys),
+            ("snapshot_last_bytes", &saved.last_bytes),
+            ("snapshot_last_error", &saved.last_error),
+        ],
+    );
     if let Some(log) = storage.log.get() {
         let (last, durable) = (log.order.last(), log.order.durable());
         fields(

@@ -20,6 +20,7 @@ mod info;
 mod latency;
 mod lifecycle;
 mod memory;
+mod save;
 pub(crate) mod script;
 mod slowlog;
 #[cfg(test)]
@@ -125,6 +126,10 @@ pub(crate) fn run(
         | ServerCommand::Asking => cluster::run(executor, index, server, argv, reply),
         ServerCommand::Wait => wait::wait(executor, index, command, argv, reply),
         ServerCommand::WaitAof => wait::waitaof(executor, index, command, argv, reply),
+        ServerCommand::Save => save::save(executor, index),
+        ServerCommand::BgSave => save::bgsave(executor, index, argv, reply),
+        ServerCommand::LastSave => save::lastsave(executor, reply),
+        ServerCommand::BgRewriteAof => save::bgrewriteaof(executor, index, reply),
         ServerCommand::Multi => executor.multi(index, reply),
         ServerCommand::Exec => unreachable!("EXEC writes its own reply"),
         ServerCommand::Discard => executor.discard(index, reply),

@@ -144,6 +144,9 @@ impl Executor {
                 }
                 Load::End(log) => {
                     self.shard.keys.stats = Default::default();
+                    if let Some(storage) = &process.storage {
+                        storage.snapshots.has_loaded(self.id, self.shard.keys.changes.sequence());
+                    }
                     if let Some(log) = log {
                         self.start_log(log);
                     }

@@ -319,6 +319,13 @@ impl Executor {
         log.writer.borrow().waits_us().map(Duration::from_micros)
     }
 
+    /// The segment that is being written is closed: what is changed from now on lies in another one.
+    pub(crate) fn rotate_log(&mut self) {
+        if let Some(log) = &self.log {
+            log.writer.borrow_mut().rotate();
+        }
+    }
+
     /// Whether so much waits for the disk that nothing more is to be written.
     #[inline]
     pub(crate) fn log_is_behind(&self) -> bool {

@@ -20,10 +20,14 @@ pub(crate) mod log;
 pub(crate) mod recovery;
 
 use crate::mail::Doorbell;
+use crate::process::now_ms;
+pub use crate::snapshot::SnapshotOptions;
+use crate::snapshot::Snapshots;
 use directory::Directory;
 use keeper::Keeper;
 pub use kora_persist::log::WalSync;
 use kora_persist::log::{Op, Order};
+use kora_persist::snapshot::SnapshotError;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -39,11 +43,21 @@ pub struct StorageOptions {
     pub sync: WalSync,
     /// Bytes of log after which a snapshot is taken.
     pub wal_max_bytes: u64,
+    /// When else snapshots are taken, and how many are kept.
+    pub snapshots: SnapshotOptions,
 }
 
 /// Why the data directory cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum StorageError {
+    /// A snapshot is damaged.
+    #[error("{path}: {error}. Move the folder of this snapshot away to start with an older one, if there is one, and the log that is left; or restore it from a backup")]
+    Snapshot {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        error: SnapshotError,
+    },
     /// Another process works there.
     #[error(
         "the data directory {path} is in use by process {owner}; stop that one, or set another data_dir"
@@ -101,6 +115,8 @@ pub(crate) struct Storage {
     pub options: StorageOptions,
     /// The directory, ours alone.
     pub directory: Directory,
+    /// Snapshots.
+    pub snapshots: Snapshots,
     /// The log of this run, once what was there is loaded.
     pub log: OnceLock<Arc<SharedLog>>,
     /// Something was not written: nothing more is, and commands that write are refused.
@@ -117,7 +133,9 @@ impl Storage {
     /// It is in use, or cannot be used.
     pub fn open(options: StorageOptions, doorbells: Arc<[Doorbell]>) -> Result<Storage, StorageError> {
         let directory = Directory::open(&options.dir)?;
+        let snapshots = Snapshots::new(options.snapshots.clone(), doorbells.len(), now_ms());
         Ok(Storage {
+            snapshots,
             log: OnceLock::new(),
             options,
             directory,

@@ -4,6 +4,7 @@ use super::keeper::{Full, Keeper};
 use super::loading::Load;
 use super::{SharedLog, Storage, StorageError};
 use crate::process::Process;
+use crate::snapshot;
 use kora_engine::change::Change;
 use kora_engine::slot::Slot;
 use kora_persist::log::{Batch, End, Folder, Order, Replay};
@@ -35,15 +36,25 @@ pub(crate) fn start(process: &Arc<Process>) -> Result<(), StorageError> {
 fn recover(process: &Arc<Process>, storage: &Storage) -> Result<(), StorageError> {
     let began = Instant::now();
     remove_spares(&storage.directory.log());
-    let mut replay = Replay::open(Folder::new(storage.directory.log()), Some(storage.directory.id), 1)?;
-    process.progress.total.store(replay.total_bytes(), Ordering::Relaxed);
+    let snapshot = snapshot::load::newest(storage)?;
+    let (from, snapshot_bytes) = snapshot.as_ref().map_or((1, 0), |found| (found.cut() + 1, found.bytes()));
+    let mut replay = Replay::open(Folder::new(storage.directory.log()), Some(storage.directory.id), from)?;
+    process.progress.total.store(snapshot_bytes + replay.total_bytes(), Ordering::Relaxed);
+    if let Some(found) = &snapshot {
+        found.load(process)?;
+        let (time, made) = found.made();
+        storage.snapshots.was_loaded(time, made);
+        let seconds = began.elapsed().as_secs_f64();
+        tracing::info!(cut = made.cut, keys = made.keys, bytes = made.bytes, seconds, "the snapshot is read");
+    }
     let mut records = 0;
     while let Some(batch) = replay.next_batch()? {
         records += batch.count;
         give(process, batch);
-        process.progress.read.store(replay.read_bytes(), Ordering::Relaxed);
+        process.progress.read.store(snapshot_bytes + replay.read_bytes(), Ordering::Relaxed);
     }
     let end = replay.end().clone();
+    storage.snapshots.loaded_lsn.store(end.last_lsn, Ordering::Relaxed);
     if let Some(torn) = &end.torn {
         tracing::warn!(
             last_lsn = end.last_lsn,
@@ -158,7 +169,7 @@ fn give(process: &Process, batch: Batch) {
 }
 
 /// Gives something to an executor. While the process stops nobody takes it, and nobody misses it.
-fn hand(process: &Process, executor: u16, load: Load) {
+pub(crate) fn hand(process: &Process, executor: u16, load: Load) {
     if process.load_desk(executor).put(load) {
         process.doorbells[executor as usize].ring();
     }

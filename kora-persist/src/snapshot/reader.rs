@@ -44,6 +44,11 @@ pub struct Records {
 }
 
 impl Records {
+    /// The records, one after the other. (That each is a `Set` is only looked at by [`Records::for_each`].)
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.raw
+    }
+
     /// Calls `f` with every record, in order.
     ///
     /// # Errors

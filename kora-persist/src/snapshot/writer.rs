@@ -35,8 +35,8 @@ pub enum Op {
         /// What; it is given back with [`SnapshotWriter::written`].
         buffer: BlockBuffer,
     },
-    /// All writes are done: make them durable, then call [`SnapshotWriter::synced`].
-    Sync,
+    /// All writes are done: make them durable. That is all; then this is what the manifest says of the file.
+    Sync(FileSummary),
 }
 
 /// A record that is longer than a block: its beginning, what it shares with the keyspace, and its end.
@@ -72,8 +72,8 @@ enum Stage {
     Open,
     /// The footer is in the last chunk.
     Complete,
-    Syncing,
-    Durable,
+    /// The sync was handed out.
+    Done,
 }
 
 /// Makes the file of one shard.
@@ -268,8 +268,8 @@ impl SnapshotWriter {
             return Some(Op::Write { offset, buffer });
         }
         if self.stage == Stage::Complete && self.in_flight == 0 {
-            self.stage = Stage::Syncing;
-            return Some(Op::Sync);
+            self.stage = Stage::Done;
+            return Some(Op::Sync(self.summary()));
         }
         None
     }
@@ -283,12 +283,6 @@ impl SnapshotWriter {
         }
     }
 
-    /// The sync is done.
-    pub fn synced(&mut self) {
-        assert_eq!(self.stage, Stage::Syncing);
-        self.stage = Stage::Durable;
-    }
-
     /// Bytes of memory that wait to be written: whoever can should stop pushing when they are many.
     pub fn backlog(&self) -> usize {
         self.long_bytes + self.ready.len() * CHUNK_BYTES + self.in_flight
@@ -299,13 +293,8 @@ impl SnapshotWriter {
         !self.long.is_empty()
     }
 
-    /// What the manifest says of the file, when it is durable.
-    pub fn summary(&self) -> Option<FileSummary> {
-        (self.stage == Stage::Durable).then_some(FileSummary {
-            bytes: self.chunk_offset,
-            checksum: self.checksum,
-            keys: self.records,
-        })
+    fn summary(&self) -> FileSummary {
+        FileSummary { bytes: self.chunk_offset, checksum: self.checksum, keys: self.records }
     }
 }
 
