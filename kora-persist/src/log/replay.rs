@@ -123,6 +123,8 @@ struct Source {
     header: SegmentHeader,
     reader: SegmentReader,
     bytes: u64,
+    /// The position from which on it is void: a later run began there.
+    void_from: u64,
     /// Its next frame.
     next: Option<(u64, FrameHead, Vec<u8>)>,
 }
@@ -181,7 +183,13 @@ impl<F: Files> Replay<F> {
             }
             end.run = end.run.max(header.run);
             let reader = SegmentReader::new(segment, bytes);
-            sources.push(Source { header, reader, bytes, next: None });
+            sources.push(Source { header, reader, bytes, void_from: u64::MAX, next: None });
+        }
+        let starts: Vec<(u32, u64)> =
+            sources.iter().map(|source| (source.header.run, source.header.run_first_lsn)).collect();
+        for source in &mut sources {
+            let later = starts.iter().filter(|(run, _)| *run > source.header.run);
+            source.void_from = later.map(|(_, first)| *first).min().unwrap_or(u64::MAX);
         }
         let mut unopened: Vec<usize> = (0..sources.len()).collect();
         unopened.sort_by_key(|&at| Reverse((sources[at].header.first_lsn, sources[at].header.run)));
@@ -200,6 +208,16 @@ impl<F: Files> Replay<F> {
             ended: false,
             read: 0,
         })
+    }
+
+    /// What comes before is from a snapshot that this run has taken. So what earlier runs hold from there on is void, even if nothing that this run has written can be
+    /// found: it need not have reached the disk before the snapshot did, or was recycled after it.
+    pub fn after_snapshot_of(mut self, run: u32) -> Replay<F> {
+        self.end.run = self.end.run.max(run);
+        for source in self.sources.iter_mut().filter(|source| source.header.run < run) {
+            source.void_from = source.void_from.min(self.expected);
+        }
+        self
     }
 
     /// Bytes of all segments.
@@ -273,15 +291,9 @@ impl<F: Files> Replay<F> {
         Ok(())
     }
 
-    /// The position from which on a run is void.
-    fn limit(&self, run: u32) -> u64 {
-        let later = self.sources.iter().filter(|source| source.header.run > run);
-        later.map(|source| source.header.run_first_lsn).min().unwrap_or(u64::MAX)
-    }
-
     fn frame(&mut self, source: usize, head: FrameHead, payload: Vec<u8>) -> Result<(), LogError> {
         let SegmentHeader { run, shards, run_first_lsn, .. } = self.sources[source].header;
-        if head.first_lsn >= self.limit(run) {
+        if head.first_lsn >= self.sources[source].void_from {
             return Ok(());
         }
         // A run begins with what was there: it was made durable before.

@@ -198,7 +198,9 @@ pub struct LogWriter {
     company: u64,
     /// Sealed records that are not written.
     sealed_records: u64,
-    /// When the oldest change was noticed that is not durable.
+    /// Up to here the time has come to write, and with `every_second` to sync.
+    due_lsn: u64,
+    /// When the oldest change was noticed that comes after that.
     dirty_since: Option<u64>,
     current: Option<Current>,
     next: Option<Segment>,
@@ -233,6 +235,7 @@ impl LogWriter {
             company_until_us: 0,
             company: 0,
             sealed_records: 0,
+            due_lsn: 0,
             dirty_since: None,
             current: None,
             next: None,
@@ -429,26 +432,32 @@ impl LogWriter {
 
     /// The next operation, if there is one to be started now.
     pub fn poll(&mut self, now_ms: u64) -> Option<Op<'_>> {
-        if self.in_flight.is_some() || self.poison.is_some() {
+        if self.poison.is_some() {
             return None;
         }
-        let unwritten = self.sealed_bytes > 0;
         let strict = self.config.sync == WalSync::EveryWrite;
-        let unsynced = self.written_lsn > self.durable_lsn;
-        if !unwritten && (!unsynced || self.config.sync == WalSync::OsManaged) {
-            self.dirty_since = None;
-        } else {
+        // Noticed even while the disk works, so that what is sealed meanwhile does not wait an operation longer.
+        if !strict && self.sealed_lsn > self.due_lsn.max(self.flush_to) {
             self.dirty_since.get_or_insert(now_ms);
         }
-        let flush = self.flush_to > self.durable_lsn;
-        let due = flush || self.dirty_since.is_some_and(|since| now_ms >= since + INTERVAL_MS);
-        if unwritten && (strict || due || self.sealed_bytes >= GATHER_BYTES) {
+        if self.in_flight.is_some() {
+            return None;
+        }
+        if self.dirty_since.is_some_and(|since| now_ms >= since + INTERVAL_MS) {
+            // What is sealed from now on has its own time: otherwise there would be something to write before the sync for ever.
+            self.due_lsn = self.sealed_lsn;
+            self.dirty_since = None;
+        }
+        let unwritten = self.sealed_bytes > 0;
+        let due = self.due_lsn.max(self.flush_to);
+        if unwritten && (strict || self.written_lsn < due || self.sealed_bytes >= GATHER_BYTES) {
             if strict && self.waits_for_company() {
                 return None;
             }
             return self.write();
         }
-        if unsynced && (flush || (due && self.config.sync == WalSync::EverySecond)) {
+        let sync_to = if self.config.sync == WalSync::EverySecond { due } else { self.flush_to };
+        if self.durable_lsn < sync_to && self.durable_lsn < self.written_lsn {
             return self.sync();
         }
         if self.rotates && !unwritten {
@@ -488,7 +497,12 @@ impl LogWriter {
 
     /// Nothing is written from now on.
     pub fn poison(&mut self, cause: String) {
-        self.poison.get_or_insert(Poison(cause));
+        if self.poison.is_none() {
+            self.poison = Some(Poison(cause));
+            // A position that nobody writes: what others seal from now on is not restored. It may belong to a transaction a part of which would have
+            // been written here.
+            self.order.draw(self.config.shard as usize, 1);
+        }
         self.frames.clear();
         self.queue = Vec::new();
         (self.head, self.open_records, self.sealed_bytes, self.sealed_records) = (0, 0, 0, 0);
@@ -505,7 +519,8 @@ impl LogWriter {
         let fits = |current: &Current| current.segment.bytes - current.at >= needed;
         if self.rotates || !self.current.as_ref().is_some_and(fits) {
             if let Some(current) = &self.current {
-                if current.unsynced && self.config.sync == WalSync::EverySecond {
+                // With `os_managed` as well: who asks for a sync later gets one of the segment that is written then.
+                if current.unsynced {
                     return self.sync();
                 }
             }
@@ -673,7 +688,6 @@ impl LogWriter {
                 if let Some(current) = &mut self.current {
                     current.unsynced = false;
                 }
-                self.dirty_since = None;
                 self.made_durable(up_to);
             }
         }

@@ -245,3 +245,69 @@ fn a_failed_operation_ends_everything_and_says_why() {
         assert_eq!(order.durable(), 0);
     }
 }
+
+#[test]
+fn under_a_load_that_never_pauses_every_second_syncs_all_the_same() {
+    let order = Arc::new(Order::new(2, 1));
+    let mut a = writer(WalSync::EverySecond, &order, 0);
+    a.give_segment(Segment { id: 1, bytes: 64 << 20 });
+    // When each position was sealed.
+    let mut sealed_at = vec![0];
+    let mut under_way = None;
+    for now in (0..5000).step_by(5) {
+        append(&mut a, "k", 1000);
+        a.seal();
+        sealed_at.push(now);
+        // An operation takes as long as it takes to seal more.
+        if let Some((token, len)) = under_way.take() {
+            assert!(!a.completed(token, Ok(len)));
+        }
+        under_way = match a.poll(now) {
+            Some(Op::Write { token, buf, .. }) => Some((token, buf.len())),
+            Some(Op::Sync { token, .. }) => Some((token, 0)),
+            None => None,
+        };
+        let first_lost = order.durable() as usize + 1;
+        if let Some(&at) = sealed_at.get(first_lost) {
+            assert!(now - at <= INTERVAL_MS + 50, "what was sealed at {at} is not durable at {now}");
+        }
+    }
+}
+
+#[test]
+fn a_sync_under_os_managed_covers_the_segments_before() {
+    let order = Arc::new(Order::new(2, 1));
+    let mut a = writer(WalSync::OsManaged, &order, 0);
+    let mut synced = std::collections::BTreeSet::new();
+    let mut written = std::collections::BTreeSet::new();
+    let mut next_id = 1;
+    for round in 0..8 {
+        append(&mut a, "k", 30_000);
+        a.seal();
+        if round == 7 {
+            a.flush_all();
+        }
+        loop {
+            if let Some(bytes) = a.wants_segment() {
+                a.give_segment(Segment { id: next_id, bytes });
+                next_id += 1;
+            }
+            let (token, result) = match a.poll(round * 1000) {
+                Some(Op::Write { token, segment, buf, .. }) => {
+                    written.insert(segment);
+                    synced.remove(&segment);
+                    (token, buf.len())
+                }
+                Some(Op::Sync { token, segment }) => {
+                    synced.insert(segment);
+                    (token, 0)
+                }
+                None => break,
+            };
+            assert!(!a.completed(token, Ok(result)));
+        }
+    }
+    a.flush_all();
+    assert_eq!(order.durable(), 8);
+    assert!(written.len() > 2 && synced == written, "{written:?} were written, {synced:?} synced");
+}
