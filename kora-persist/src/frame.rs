@@ -226,6 +226,11 @@ pub fn encode(head: &FrameHead, payload: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(payload);
 }
 
+/// The segment that stands in the header of a frame of this version, which need not be intact.
+pub(crate) fn segment_of(frame: &[u8]) -> Option<u32> {
+    frame.get(SEGMENT..)?.first_chunk().map(|bytes| u32::from_le_bytes(*bytes))
+}
+
 fn checksum(frame: &[u8]) -> u32 {
     crc32c::crc32c_append(crc32c::crc32c(&frame[..CHECKSUM]), &frame[SEGMENT..])
 }

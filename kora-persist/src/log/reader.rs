@@ -5,9 +5,10 @@
 //! what stands there may tell that something is missing. Whether something is, the positions say: that is not decided here.
 
 use super::files::Files;
+use super::segment::SegmentHeader;
 use crate::block::BLOCK_BYTES;
 use crate::error::DecodeError;
-use crate::frame::{Frame, FrameHead, HEADER_BYTES};
+use crate::frame::{self, Frame, FrameHead, HEADER_BYTES};
 use std::io;
 
 /// How much is read at a time, bytes.
@@ -18,8 +19,10 @@ const READ_BYTES: usize = 1 << 20;
 pub struct Spot {
     /// In the file, bytes.
     pub offset: u64,
-    /// The last position of the frame before it in the segment; 0 when there is none.
+    /// The last position of the frame before it in the segment; of the first frame, the position before the one that should be in it.
     pub after_lsn: u64,
+    /// The first position of the frame behind it in the segment; 0 when there is none. Without one it is as a rule what an earlier use has left behind the end.
+    pub before_lsn: u64,
     /// What is wrong with it.
     pub error: DecodeError,
 }
@@ -34,6 +37,10 @@ pub struct SegmentReader {
     /// The file offset of the window's first byte.
     window_at: u64,
     last_lsn: u64,
+    /// The same; before the first frame, the position before that which should be in it.
+    after_lsn: u64,
+    /// Behind a frame, or the first block, there are only zeros up to here: a frame may be missing.
+    suspects: bool,
     spots: Vec<Spot>,
 }
 
@@ -41,15 +48,17 @@ pub struct SegmentReader {
 const SPOTS_MAX: usize = 16;
 
 impl SegmentReader {
-    /// Of a segment with this number and of so many bytes; its first block has been looked at.
-    pub fn new(segment: u64, bytes: u64) -> SegmentReader {
+    /// Of a file of so many bytes whose first block is this.
+    pub fn new(header: &SegmentHeader, bytes: u64) -> SegmentReader {
         SegmentReader {
-            segment,
+            segment: header.segment,
             bytes,
             at: BLOCK_BYTES as u64,
             window: Vec::new(),
             window_at: 0,
             last_lsn: 0,
+            after_lsn: header.first_lsn.saturating_sub(1),
+            suspects: true,
             spots: Vec::new(),
         }
     }
@@ -97,6 +106,12 @@ impl SegmentReader {
                 self.skip_block();
                 continue;
             }
+            if self.at.is_multiple_of(BLOCK_BYTES as u64) && !self.suspects && !self.is_of_this_use() {
+                // Whatever length it claims, it need not be read.
+                self.skip_block();
+                continue;
+            }
+            let rest = self.rest();
             let decoded = match Frame::decode(rest) {
                 Err(DecodeError::Incomplete { needed, .. }) if needed as u64 <= self.bytes - self.at => {
                     self.load(files, needed)?;
@@ -109,10 +124,13 @@ impl SegmentReader {
                     break (frame.head, length, frame.payload().len());
                 }
                 // Of an earlier use.
-                Ok(_) => self.skip_block(),
+                Ok(_) => {
+                    self.suspects = false;
+                    self.skip_block();
+                }
                 Err(error) => {
                     // At a block this is also what lies in the middle of a frame of an earlier use: only what follows a frame is suspicious.
-                    if !self.at.is_multiple_of(BLOCK_BYTES as u64) || self.follows_frame() {
+                    if !self.at.is_multiple_of(BLOCK_BYTES as u64) || self.suspects {
                         self.add_spot(error);
                     }
                     self.skip_block();
@@ -122,19 +140,26 @@ impl SegmentReader {
         let (head, length, payload) = found;
         let offset = self.at;
         self.last_lsn = self.last_lsn.max(head.last_lsn);
+        (self.after_lsn, self.suspects) = (self.last_lsn, true);
+        self.spots
+            .iter_mut()
+            .rev()
+            .take_while(|spot| spot.before_lsn == 0)
+            .for_each(|spot| spot.before_lsn = head.first_lsn);
         self.at += (length as u64).next_multiple_of(8);
         let end = (offset - self.window_at) as usize + length;
         Ok(Some((offset, head, &self.window[end - payload..end])))
     }
 
-    /// Whether a frame, with the zeros behind it, ends here.
-    fn follows_frame(&self) -> bool {
-        self.last_lsn > 0 && self.spots.last().is_none_or(|spot| spot.after_lsn < self.last_lsn)
+    /// Whether what begins here, if it is a frame, was written in this use of the segment.
+    fn is_of_this_use(&self) -> bool {
+        frame::segment_of(self.rest()) == Some(self.segment as u32)
     }
 
     fn add_spot(&mut self, error: DecodeError) {
+        self.suspects = false;
         if self.spots.len() < SPOTS_MAX {
-            self.spots.push(Spot { offset: self.at, after_lsn: self.last_lsn, error });
+            self.spots.push(Spot { offset: self.at, after_lsn: self.after_lsn, before_lsn: 0, error });
         }
     }
 

@@ -104,6 +104,8 @@ pub struct End {
     pub dropped: usize,
     /// All segments, in the order of their numbers.
     pub segments: Vec<SegmentFacts>,
+    /// Files whose first block is that of no segment.
+    pub unreadable: Vec<(u64, HeaderError)>,
     /// A number above that of every file.
     pub next_segment: u64,
 }
@@ -167,8 +169,13 @@ impl<F: Files> Replay<F> {
             let read = read.map_err(|error| LogError::Io(files.name(segment), error))?;
             let header = match SegmentHeader::decode(&block) {
                 Ok(header) => header,
-                // Made ready and not written, or written in part: then its changes are missing, which their positions tell.
-                Err(HeaderError::Empty | HeaderError::Checksum | HeaderError::Magic) => continue,
+                // Made ready and not written.
+                Err(HeaderError::Empty) => continue,
+                // Its changes are missing, which their positions tell.
+                Err(error @ (HeaderError::Checksum | HeaderError::Magic)) => {
+                    end.unreadable.push((segment, error));
+                    continue;
+                }
                 Err(error @ HeaderError::Version(_)) => {
                     return Err(LogError::Segment { file: files.name(segment), reason: error.to_string() });
                 }
@@ -182,7 +189,7 @@ impl<F: Files> Replay<F> {
                 return Err(LogError::Segment { file: files.name(segment), reason });
             }
             end.run = end.run.max(header.run);
-            let reader = SegmentReader::new(segment, bytes);
+            let reader = SegmentReader::new(&header, bytes);
             sources.push(Source { header, reader, bytes, void_from: u64::MAX, next: None });
         }
         let starts: Vec<(u32, u64)> =
@@ -402,26 +409,32 @@ impl<F: Files> Replay<F> {
         if self.durable < self.expected {
             return Ok(());
         }
-        // The place that is nearest to what is missing: behind the last frame before it.
-        let spots =
-            self.end.segments.iter().flat_map(|facts| facts.spots.iter().map(move |spot| (facts, spot)));
-        let nearest =
-            spots.filter(|(_, spot)| spot.after_lsn < self.expected).max_by_key(|(_, spot)| spot.after_lsn);
-        let (file, offset, reason) = match nearest {
-            Some((facts, spot)) => {
-                (self.files.name(facts.header.segment), spot.offset, spot.error.to_string())
-            }
-            None => {
-                let last = self.end.segments.iter().max_by_key(|facts| facts.last_lsn);
-                let file = last.map_or("the log".into(), |facts| self.files.name(facts.header.segment));
-                (
-                    file,
-                    0,
-                    "nothing is found where these changes should be (a file is missing, or was cleared)"
-                        .into(),
-                )
-            }
-        };
+        let (file, offset, reason) = self.place_of_damage();
         Err(LogError::Damage { file, offset, reason, lsn: self.expected, durable: self.durable })
+    }
+
+    /// Where what is missing should be, as far as can be told.
+    fn place_of_damage(&self) -> (String, u64, String) {
+        let spots =
+            || self.end.segments.iter().flat_map(|facts| facts.spots.iter().map(move |spot| (facts, spot)));
+        let before = |spot: &Spot| spot.after_lsn < self.expected;
+        // Between two frames; or behind the last one that comes before it.
+        let between = spots().filter(|(_, spot)| before(spot) && spot.before_lsn > self.expected);
+        let between = between.max_by_key(|(_, spot)| spot.after_lsn);
+        let place = |(facts, spot): (&SegmentFacts, &Spot)| {
+            (self.files.name(facts.header.segment), spot.offset, spot.error.to_string())
+        };
+        if let Some(found) = between {
+            return place(found);
+        }
+        if let Some((segment, error)) = self.end.unreadable.first() {
+            return (self.files.name(*segment), 0, error.to_string());
+        }
+        if let Some(found) = spots().filter(|(_, spot)| before(spot)).max_by_key(|(_, spot)| spot.after_lsn) {
+            return place(found);
+        }
+        let last = self.end.segments.iter().max_by_key(|facts| facts.last_lsn);
+        let file = last.map_or("the log".into(), |facts| self.files.name(facts.header.segment));
+        (file, 0, "nothing is found where these changes should be (a file is missing, or was cleared)".into())
     }
 }
