@@ -300,7 +300,8 @@ impl<F: Files> Replay<F> {
 
     fn frame(&mut self, source: usize, head: FrameHead, payload: Vec<u8>) -> Result<(), LogError> {
         let SegmentHeader { run, shards, run_first_lsn, .. } = self.sources[source].header;
-        if head.first_lsn >= self.sources[source].void_from {
+        // A later run began between two frames; the cut of a snapshot can lie within one that was void before.
+        if head.last_lsn >= self.sources[source].void_from {
             return Ok(());
         }
         // A run begins with what was there: it was made durable before.

@@ -157,7 +157,11 @@ impl<'w> Process<'w> {
                 80..84 => self.executors[shard].writer.rotate(),
                 84..88 => self.executors[shard].writer.flush_all(),
                 88..92 => self.idle(),
-                92..94 => self.snapshot(),
+                92..95 => {
+                    if self.snapshot() {
+                        return;
+                    }
+                }
                 _ => {}
             }
             if self.random.u8(0..3) > 0 {
@@ -335,10 +339,11 @@ impl<'w> Process<'w> {
         }
     }
 
-    /// A snapshot is taken and is durable; the log before it is used again, as far as the process comes with that.
-    fn snapshot(&mut self) {
+    /// A snapshot is taken and is durable; the log before it is used again, as far as the process comes with that. Returns whether it comes no further, which
+    /// may be before anything of the log is written.
+    fn snapshot(&mut self) -> bool {
         if self.is_poisoned() {
-            return;
+            return false;
         }
         // It holds all shards: nothing else is half done.
         while !self.transactions.is_empty() {
@@ -355,6 +360,9 @@ impl<'w> Process<'w> {
         for executor in &mut self.executors {
             executor.writer.rotate();
         }
+        if self.random.u8(0..4) == 0 {
+            return true;
+        }
         self.idle();
         let done: Vec<Full> = self.full.iter().copied().filter(|full| full.last_lsn <= cut).collect();
         let some = self.random.usize(0..=done.len());
@@ -370,6 +378,7 @@ impl<'w> Process<'w> {
                 self.disk.remove(full.id);
             }
         }
+        false
     }
 
     // ---- the disk ----------------------------------------------------------------------------------------
