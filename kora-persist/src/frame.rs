@@ -226,9 +226,12 @@ pub fn encode(head: &FrameHead, payload: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(payload);
 }
 
-/// The segment that stands in the header of a frame of this version, which need not be intact.
-pub(crate) fn segment_of(frame: &[u8]) -> Option<u32> {
-    frame.get(SEGMENT..)?.first_chunk().map(|bytes| u32::from_le_bytes(*bytes))
+/// The positions in the header of a frame that need not be intact, if it says that it was written to this segment.
+pub(crate) fn claims(frame: &[u8], segment: u32) -> Option<(u64, u64)> {
+    let header = frame.first_chunk::<HEADER_BYTES>()?;
+    let is_here = u32::from_le_bytes(field(header, SEGMENT)) == segment;
+    is_here
+        .then(|| (u64::from_le_bytes(field(header, FIRST_LSN)), u64::from_le_bytes(field(header, LAST_LSN))))
 }
 
 fn checksum(frame: &[u8]) -> u32 {

@@ -23,6 +23,8 @@ pub struct Spot {
     pub after_lsn: u64,
     /// The first position of the frame behind it in the segment; 0 when there is none. Without one it is as a rule what an earlier use has left behind the end.
     pub before_lsn: u64,
+    /// The positions that it claims to hold, if it claims to be a frame of this use.
+    pub claims: Option<(u64, u64)>,
     /// What is wrong with it.
     pub error: DecodeError,
 }
@@ -153,13 +155,20 @@ impl SegmentReader {
 
     /// Whether what begins here, if it is a frame, was written in this use of the segment.
     fn is_of_this_use(&self) -> bool {
-        frame::segment_of(self.rest()) == Some(self.segment as u32)
+        frame::claims(self.rest(), self.segment as u32).is_some()
     }
 
     fn add_spot(&mut self, error: DecodeError) {
         self.suspects = false;
         if self.spots.len() < SPOTS_MAX {
-            self.spots.push(Spot { offset: self.at, after_lsn: self.after_lsn, before_lsn: 0, error });
+            let claims = frame::claims(self.rest(), self.segment as u32);
+            self.spots.push(Spot {
+                claims,
+                offset: self.at,
+                after_lsn: self.after_lsn,
+                before_lsn: 0,
+                error,
+            });
         }
     }
 

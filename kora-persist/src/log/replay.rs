@@ -419,13 +419,15 @@ impl<F: Files> Replay<F> {
         let spots =
             || self.end.segments.iter().flat_map(|facts| facts.spots.iter().map(move |spot| (facts, spot)));
         let before = |spot: &Spot| spot.after_lsn < self.expected;
-        // Between two frames; or behind the last one that comes before it.
+        // What says that it holds them; or what stands between two frames; or behind the last one that comes before them.
+        let claims =
+            |spot: &Spot| spot.claims.is_some_and(|(first, last)| (first..=last).contains(&self.expected));
         let between = spots().filter(|(_, spot)| before(spot) && spot.before_lsn > self.expected);
         let between = between.max_by_key(|(_, spot)| spot.after_lsn);
         let place = |(facts, spot): (&SegmentFacts, &Spot)| {
             (self.files.name(facts.header.segment), spot.offset, spot.error.to_string())
         };
-        if let Some(found) = between {
+        if let Some(found) = spots().find(|(_, spot)| claims(spot)).or(between) {
             return place(found);
         }
         if let Some((segment, error)) = self.end.unreadable.first() {

@@ -101,8 +101,12 @@ impl Model {
         end
     }
 
-    /// What was found is what was logged up to a position, without transactions that had not committed.
-    pub fn check_prefix(&self, found: &[(u64, What)], last_lsn: u64) {
+    pub fn cut(&self) -> u64 {
+        self.cut
+    }
+
+    /// What was logged up to a position, without transactions that had not committed.
+    pub fn expected(&self, last_lsn: u64) -> Vec<(u64, What)> {
         let within = || self.log.range(self.cut + 1..last_lsn + 1);
         let committed: BTreeSet<(u32, u64)> = within()
             .filter_map(|(_, sealed)| match sealed.what {
@@ -119,10 +123,15 @@ impl Model {
             What::Record(record, _) => What::Record(record, None),
             other => other,
         };
-        let expected: Vec<(u64, What)> = within()
+        within()
             .filter(|(_, sealed)| counts(sealed))
             .map(|(&lsn, sealed)| (lsn, untagged(sealed.what)))
-            .collect();
+            .collect()
+    }
+
+    /// What was found is that, and whole units.
+    pub fn check_prefix(&self, found: &[(u64, What)], last_lsn: u64) {
+        let expected = self.expected(last_lsn);
         if found != expected {
             let at = found.iter().zip(&expected).take_while(|(found, expected)| found == expected).count();
             panic!(
