@@ -157,11 +157,7 @@ impl<'w> Process<'w> {
                 80..84 => self.executors[shard].writer.rotate(),
                 84..88 => self.executors[shard].writer.flush_all(),
                 88..92 => self.idle(),
-                92..95 => {
-                    if self.snapshot() {
-                        return;
-                    }
-                }
+                92..95 if self.snapshot() => return,
                 _ => {}
             }
             if self.random.u8(0..3) > 0 {
