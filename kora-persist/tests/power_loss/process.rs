@@ -465,6 +465,7 @@ impl<'w> Process<'w> {
 
     fn submit(&mut self, shard: usize) {
         let executor = &mut self.executors[shard];
+        executor.writer.set_time(self.now * 1000);
         if let Some(op) = executor.writer.poll(self.now) {
             let ends_at = self.now + self.random.u64(0..OPERATION_MS);
             executor.under_way = Some(under_way(op, ends_at));
