@@ -359,3 +359,73 @@ fn a_damaged_snapshot_is_refused_by_name_and_one_that_is_not_whole_is_passed_ove
     let server = start(&two);
     assert_eq!(server.client().command("GET key").text(), "second");
 }
+
+/// The server is killed at any moment, again and again, while it writes and takes one snapshot after the other: what it has acknowledged is there.
+#[test]
+fn a_kill_at_any_moment_of_a_snapshot_loses_nothing() {
+    let folder = Folder::new("kill");
+    let rounds = std::env::var("KORA_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(8);
+    let mut acknowledged = 0;
+    for round in 0..rounds {
+        let server = start(&launch(&folder.0, 1 + round % 2, true).wal_sync("every_write"));
+        if round > 0 {
+            let last = assert_prefix(&mut server.client());
+            assert!(
+                last >= acknowledged,
+                "write {acknowledged} was acknowledged, {last} is the last one there"
+            );
+            acknowledged = last;
+        }
+        let next = AtomicU64::new(acknowledged);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                let mut saver = server.client();
+                while saver.send(&["SAVE"]).is_ok() && saver.read().is_ok() {}
+            });
+            scope.spawn(|| {
+                let mut writer = server.client();
+                loop {
+                    let number = next.load(Ordering::SeqCst) + 1;
+                    let sent = writer.send(&["SET", &key_of(number), &number.to_string()]);
+                    if sent.is_err() || writer.read().is_err() {
+                        break;
+                    }
+                    next.store(number, Ordering::SeqCst);
+                }
+            });
+            thread::sleep(Duration::from_millis(150 + round as u64 * 37 % 200));
+            server.signal(9);
+        });
+        acknowledged = next.load(Ordering::SeqCst);
+        kill(server);
+    }
+    assert!(folder.snapshots().iter().any(|name| !name.ends_with(".partial")), "some were completed");
+}
+
+#[test]
+fn without_a_log_the_end_is_a_snapshot() {
+    let folder = Folder::new("end");
+    for (round, (arguments, kept)) in
+        [("", true), ("SHUTDOWN", true), ("SHUTDOWN NOSAVE", false), ("SHUTDOWN SAVE", true)]
+            .into_iter()
+            .enumerate()
+    {
+        let workers = 1 + round % 2;
+        let mut server = start(&launch(&folder.0, workers, false));
+        let mut client = server.client();
+        let before = client.command("GET key");
+        let value = round.to_string();
+        assert_eq!(client.call(&["SET", "key", &value]), ok());
+        if arguments.is_empty() {
+            drop(client);
+            server.signal(15);
+        } else {
+            client.send_raw(format!("{arguments}\r\n").as_bytes()).expect("sent");
+        }
+        assert!(server.wait().status.success());
+        let server = start(&launch(&folder.0, workers, false));
+        let after = server.client().command("GET key");
+        assert_eq!(after, if kept { Value::Bulk(value.into_bytes()) } else { before }, "{arguments}");
+        kill(server);
+    }
+}

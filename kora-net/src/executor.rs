@@ -215,6 +215,8 @@ pub struct Executor {
     pub(crate) save_waiters: Vec<Answer>,
     /// How many attempts to take one were over when the first of them began to wait.
     pub(crate) saves_ended: u64,
+    /// Whether the one at the end was looked for.
+    pub(crate) last_snapshot_begun: bool,
     /// Its statistics.
     pub observed: Observed,
     /// Through which its coordinators reach the others.
@@ -310,6 +312,7 @@ impl Executor {
             snapshot: None,
             save_waiters: Vec::new(),
             saves_ended: 0,
+            last_snapshot_begun: false,
             locks: Locks::default(),
             blocking: Blocking::default(),
             log: None,
@@ -1754,10 +1757,11 @@ impl Executor {
                 && !self.ring.has_completions();
             if idle || Instant::now() >= deadline {
                 self.drained = true;
+                self.publish_changes();
                 self.process.drained.fetch_add(1, Ordering::AcqRel);
             }
         }
-        self.process.drained.load(Ordering::Acquire) == self.count as usize
+        self.process.drained.load(Ordering::Acquire) == self.count as usize && self.finish_snapshots()
     }
 }
 

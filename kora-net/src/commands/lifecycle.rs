@@ -19,6 +19,7 @@ const DEBUG_FORBIDDEN: Error = Error::new(
 enum Shutdown {
     Stop,
     Save,
+    NoSave,
     Abort,
 }
 
@@ -39,6 +40,7 @@ impl Shutdown {
             (_, _, true) if save || no_save || other => Err(Error::SYNTAX),
             (_, _, true) => Ok(Shutdown::Abort),
             (true, _, _) => Ok(Shutdown::Save),
+            (_, true, _) => Ok(Shutdown::NoSave),
             _ => Ok(Shutdown::Stop),
         }
     }
@@ -48,10 +50,11 @@ impl Shutdown {
 pub(super) fn shutdown(executor: &mut Executor, index: u32, argv: &[&[u8]]) -> Result<Served, Error> {
     match Shutdown::parse(&argv[1..])? {
         Shutdown::Abort => Err(Error::new("ERR No shutdown in progress.")),
-        Shutdown::Save => Err(Error::new(
-            "ERR There is nothing to save to: this server keeps data in memory only. Use SHUTDOWN NOSAVE.",
-        )),
-        Shutdown::Stop => {
+        Shutdown::Save if executor.process.storage.is_none() => Err(super::save::NO_DIRECTORY),
+        kind => {
+            if let (Some(storage), true) = (&executor.process.storage, kind != Shutdown::Stop) {
+                storage.snapshots.want_last(kind == Shutdown::Save);
+            }
             let connection = executor.connection(index);
             connection.closing = true;
             tracing::info!(client = %connection.info.addr, "SHUTDOWN was asked for");
@@ -126,7 +129,7 @@ mod tests {
             Shutdown::parse(&words)
         };
         assert_eq!(parse(""), Ok(Shutdown::Stop));
-        assert_eq!(parse("NOSAVE now Force"), Ok(Shutdown::Stop));
+        assert_eq!(parse("NOSAVE now Force"), Ok(Shutdown::NoSave));
         assert_eq!(parse("save"), Ok(Shutdown::Save));
         assert_eq!(parse("abort"), Ok(Shutdown::Abort));
         for line in ["foo", "save nosave", "abort nosave", "abort now", "nosave now force foo"] {

@@ -38,8 +38,8 @@ impl Executor {
 
     /// Once a second: says how much has changed here; the first executor begins a snapshot when one is due.
     pub(crate) fn look_for_snapshot(&mut self) {
+        self.publish_changes();
         let Some(storage) = &self.process.storage else { return };
-        storage.snapshots.publish_changes(self.id, self.shard.keys.changes.sequence());
         if self.id != 0 || self.process.is_loading() || self.process.phase() != Phase::Running {
             return;
         }
@@ -48,6 +48,36 @@ impl Executor {
         if let Some(purpose) = due {
             self.begin_snapshot(purpose);
         }
+    }
+
+    /// Says how much has changed here.
+    pub(crate) fn publish_changes(&self) {
+        if let Some(storage) = &self.process.storage {
+            storage.snapshots.publish_changes(self.id, self.shard.keys.changes.sequence());
+        }
+    }
+
+    /// At the end, when all executors have served everybody: the first one takes the last snapshot, if one is wanted. Returns whether there will be none any more.
+    pub(crate) fn finish_snapshots(&mut self) -> bool {
+        let process = self.process.clone();
+        let Some(storage) = &process.storage else { return true };
+        let snapshots = &storage.snapshots;
+        if self.id != 0 || snapshots.is_closed() {
+            return snapshots.is_closed();
+        }
+        if snapshots.facts().current.is_some() {
+            return false;
+        }
+        if !std::mem::replace(&mut self.last_snapshot_begun, true)
+            && !process.is_loading()
+            && snapshots.is_last_wanted(storage.options.wal)
+            && self.begin_snapshot(Purpose::Save)
+        {
+            return false;
+        }
+        snapshots.close();
+        process.doorbells.iter().for_each(|doorbell| doorbell.ring());
+        true
     }
 
     /// The second step, on the home of the coordinator.

@@ -159,6 +159,10 @@ pub(crate) struct Snapshots {
     facts: Mutex<Facts>,
     /// Another one is wanted when the one under way is over.
     scheduled: Mutex<Option<Purpose>>,
+    /// Whether one is to be taken at the end, if somebody has said so.
+    last_wanted: Mutex<Option<bool>>,
+    /// There will be none any more.
+    closed: AtomicBool,
     /// How many attempts are over: who waits for one sees it here.
     ended: AtomicU64,
     /// Keys that the one under way has told.
@@ -177,6 +181,8 @@ impl Snapshots {
             options,
             facts: Mutex::new(Facts::new(now)),
             scheduled: Mutex::new(None),
+            last_wanted: Mutex::new(None),
+            closed: AtomicBool::new(false),
             ended: AtomicU64::new(0),
             told: AtomicU64::new(0),
             changes: (0..executors).map(|_| AtomicU64::new(0)).collect(),
@@ -217,6 +223,28 @@ impl Snapshots {
         if *scheduled != Some(Purpose::RewriteLog) {
             *scheduled = Some(purpose);
         }
+    }
+
+    /// Has one taken at the end, or none, whatever the configuration says.
+    pub fn want_last(&self, wanted: bool) {
+        *lock(&self.last_wanted) = Some(wanted);
+    }
+
+    /// Whether one is to be taken at the end: if nobody has said anything, when there is no log and something has changed.
+    fn is_last_wanted(&self, logs: bool) -> bool {
+        let said = *lock(&self.last_wanted);
+        said.unwrap_or_else(|| {
+            self.options.enabled && !logs && self.changes() != self.lock_facts().last_changes
+        })
+    }
+
+    /// There will be none any more.
+    fn close(&self) {
+        self.closed.store(true, Ordering::SeqCst);
+    }
+
+    fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::SeqCst)
     }
 
     /// What is scheduled.

@@ -84,6 +84,7 @@ impl Keeper {
             folder,
             next_id,
             full,
+            in_snapshot: 0,
             desks: desks.clone(),
             doorbells,
             buffered: false,
@@ -115,7 +116,6 @@ impl Keeper {
     }
 
     /// Everything up to this position is in a snapshot.
-    #[allow(dead_code)]
     pub fn recycle(&self, up_to: u64) {
         self.send(Job::Recycle { up_to });
     }
@@ -143,6 +143,8 @@ struct Worker {
     folder: PathBuf,
     next_id: u64,
     full: Vec<Full>,
+    /// Everything up to this position is in a snapshot.
+    in_snapshot: u64,
     /// Segments that nobody needs, by name and size.
     spares: Vec<(PathBuf, u64)>,
     desks: Arc<[Desk]>,
@@ -166,8 +168,15 @@ impl Worker {
                     *desk.lock().unwrap_or_else(PoisonError::into_inner) = Some(prepared);
                     self.doorbells[executor as usize].ring();
                 }
-                Job::Full(full) => self.full.push(full),
-                Job::Recycle { up_to } => self.recycle(up_to),
+                Job::Full(full) => {
+                    self.full.push(full);
+                    // A small snapshot is complete before the segments are that were closed for it.
+                    self.recycle();
+                }
+                Job::Recycle { up_to } => {
+                    self.in_snapshot = self.in_snapshot.max(up_to);
+                    self.recycle();
+                }
                 Job::Stop => break,
             }
         }
@@ -231,9 +240,10 @@ impl Worker {
         }
     }
 
-    fn recycle(&mut self, up_to: u64) {
+    fn recycle(&mut self) {
         use std::sync::atomic::Ordering::Relaxed;
-        let (done, kept): (Vec<Full>, Vec<Full>) = self.full.iter().partition(|full| full.last_lsn <= up_to);
+        let (done, kept): (Vec<Full>, Vec<Full>) =
+            self.full.iter().partition(|full| full.last_lsn <= self.in_snapshot);
         self.full = kept;
         for full in done {
             self.bytes.fetch_sub(full.bytes, Relaxed);
