@@ -123,10 +123,10 @@ impl Executor {
         mut snapshot: ShardSnapshot,
         writer: &Mutex<SnapshotWriter>,
     ) -> Option<Duration> {
-        let backlog = {
+        let (backlog, disk_backlog) = {
             let mut writer = lock(writer);
             snapshot.take.take_back(self.id).into_iter().for_each(|buffer| writer.written(buffer));
-            writer.backlog()
+            (writer.surplus(), writer.disk_backlog())
         };
         let too_much = backlog > BACKLOG_MAX / self.count as usize;
         if too_much || snapshot.take.failed.load(Ordering::Relaxed) {
@@ -143,7 +143,8 @@ impl Executor {
         let is_idle = commands == snapshot.commands;
         let wait = match snapshot.stage {
             Stage::Writing => None,
-            _ if backlog > BACKLOG_WALK => None,
+            // What is long is packed piece by piece; only what is packed waits for the disk.
+            _ if disk_backlog > BACKLOG_WALK => None,
             _ if !is_idle && now < snapshot.rest_until => Some(snapshot.rest_until - now),
             _ => {
                 snapshot.stage = self.slice_of_snapshot(snapshot.stage, writer);

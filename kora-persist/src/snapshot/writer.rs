@@ -288,6 +288,20 @@ impl SnapshotWriter {
         self.long_bytes + self.ready.len() * CHUNK_BYTES + self.in_flight
     }
 
+    /// The part of it that only the disk can make less.
+    pub fn disk_backlog(&self) -> usize {
+        self.ready.len() * CHUNK_BYTES + self.in_flight
+    }
+
+    /// The part of it that is there although the walk may do without: of a single long record nobody can have less.
+    pub fn surplus(&self) -> usize {
+        if self.long.len() > 1 {
+            self.backlog()
+        } else {
+            self.disk_backlog()
+        }
+    }
+
     /// Whether long records wait for [`SnapshotWriter::work`].
     pub fn has_work(&self) -> bool {
         !self.long.is_empty()
