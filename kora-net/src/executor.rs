@@ -1761,9 +1761,15 @@ impl Executor {
                 self.process.drained.fetch_add(1, Ordering::AcqRel);
             }
         }
-        self.process.drained.load(Ordering::Acquire) == self.count as usize && self.finish_snapshots()
+        // Until all have, peers may ask for something here that changes data, also after this executor's own log was finished.
+        self.process.drained.load(Ordering::Acquire) == self.count as usize
+            && (self.finish_log() || Instant::now() >= deadline + FINISH_LOG_TIME_MAX)
+            && self.finish_snapshots()
     }
 }
+
+/// How long it waits for the disk after that.
+const FINISH_LOG_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// How long a stopping process waits for clients to take their replies.
 const STOP_TIME_MAX: Duration = Duration::from_secs(5);
