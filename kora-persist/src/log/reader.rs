@@ -43,6 +43,8 @@ pub struct SegmentReader {
     after_lsn: u64,
     /// Behind a frame, or the first block, there are only zeros up to here: a frame may be missing.
     suspects: bool,
+    /// The first block behind a frame in which nothing was written in this use.
+    hole: Option<u64>,
     spots: Vec<Spot>,
 }
 
@@ -61,6 +63,7 @@ impl SegmentReader {
             last_lsn: 0,
             after_lsn: header.first_lsn.saturating_sub(1),
             suspects: true,
+            hole: None,
             spots: Vec::new(),
         }
     }
@@ -105,6 +108,7 @@ impl SegmentReader {
                 return Ok(None);
             }
             if rest[..4] == [0; 4] {
+                self.note_hole();
                 self.skip_block();
                 continue;
             }
@@ -127,6 +131,7 @@ impl SegmentReader {
                 }
                 // Of an earlier use.
                 Ok(_) => {
+                    self.note_hole();
                     self.suspects = false;
                     self.skip_block();
                 }
@@ -142,6 +147,11 @@ impl SegmentReader {
         let (head, length, payload) = found;
         let offset = self.at;
         self.last_lsn = self.last_lsn.max(head.last_lsn);
+        if let Some(offset) = self.hole.take() {
+            // One block is written after the other: what should be there was lost.
+            let error = DecodeError::NoFrame;
+            self.push_spot(Spot { offset, after_lsn: self.after_lsn, before_lsn: 0, claims: None, error });
+        }
         (self.after_lsn, self.suspects) = (self.last_lsn, true);
         self.spots
             .iter_mut()
@@ -160,15 +170,20 @@ impl SegmentReader {
 
     fn add_spot(&mut self, error: DecodeError) {
         self.suspects = false;
+        let claims = frame::claims(self.rest(), self.segment as u32);
+        self.push_spot(Spot { claims, offset: self.at, after_lsn: self.after_lsn, before_lsn: 0, error });
+    }
+
+    fn push_spot(&mut self, spot: Spot) {
         if self.spots.len() < SPOTS_MAX {
-            let claims = frame::claims(self.rest(), self.segment as u32);
-            self.spots.push(Spot {
-                claims,
-                offset: self.at,
-                after_lsn: self.after_lsn,
-                before_lsn: 0,
-                error,
-            });
+            self.spots.push(spot);
+        }
+    }
+
+    /// Nothing was written to this block. Within a block that is the rest behind a frame.
+    fn note_hole(&mut self) {
+        if self.suspects && self.at.is_multiple_of(BLOCK_BYTES as u64) {
+            self.hole.get_or_insert(self.at);
         }
     }
 

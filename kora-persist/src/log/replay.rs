@@ -408,10 +408,20 @@ impl<F: Files> Replay<F> {
             })
             .collect();
         if self.durable < self.expected {
+            self.note_torn_frame();
             return Ok(());
         }
         let (file, offset, reason) = self.place_of_damage();
         Err(LogError::Damage { file, offset, reason, lsn: self.expected, durable: self.durable })
+    }
+
+    /// A write of the last run that was torn is worth a word also when nothing was found behind it. Those of earlier runs were told of when they were cut off.
+    fn note_torn_frame(&mut self) {
+        let last_run = self.end.segments.iter().filter(|facts| facts.header.run == self.end.run);
+        let mut claims = last_run.flat_map(|facts| &facts.spots).filter_map(|spot| spot.claims);
+        if self.end.torn.is_none() && claims.any(|(first, _)| first >= self.expected) {
+            self.end.torn = Some(Torn { missing_lsn: self.expected, found_lsn: 0, records: 0 });
+        }
     }
 
     /// Where what is missing should be, as far as can be told.
