@@ -11,7 +11,7 @@ use clap::{Arg, ArgAction, Command};
 use crate::config::{KeyDefault, DEFAULT_FILE, KEYS};
 
 /// What the process was asked to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// Run the server.
     Serve,
@@ -19,6 +19,18 @@ pub enum Mode {
     CheckConfig,
     /// Print the effective configuration, and stop.
     PrintConfig,
+    /// Make the data directory from an RDB file, and stop.
+    Import {
+        /// The RDB file.
+        file: PathBuf,
+    },
+    /// Write what is in the data directory into an RDB file, and stop.
+    Export {
+        /// The RDB file.
+        file: PathBuf,
+        /// The version of its format.
+        version: u16,
+    },
 }
 
 /// A parsed command line.
@@ -42,12 +54,21 @@ pub const EXIT_CONFIG: u8 = 2;
 /// Parses arguments, the program's name first. The error is clap's: it also carries `--help` and `--version`.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<CommandLine, clap::Error> {
     let matches = command().try_get_matches_from(arguments)?;
-    let mode = if matches.get_flag("check-config") {
-        Mode::CheckConfig
-    } else if matches.get_flag("print-config") {
-        Mode::PrintConfig
-    } else {
-        Mode::Serve
+    let (mode, matches) = match matches.subcommand() {
+        Some((name, matches)) => {
+            let file = matches.get_one("file").cloned().expect("it is required");
+            let mode = match name {
+                IMPORT => Mode::Import { file },
+                EXPORT => {
+                    Mode::Export { file, version: *matches.get_one("rdb-version").expect("it has a default") }
+                }
+                other => unreachable!("{other} is no subcommand"),
+            };
+            (mode, matches)
+        }
+        None if matches.get_flag("check-config") => (Mode::CheckConfig, &matches),
+        None if matches.get_flag("print-config") => (Mode::PrintConfig, &matches),
+        None => (Mode::Serve, &matches),
     };
     let flags = KEYS
         .iter()
@@ -60,8 +81,11 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<CommandLin
     Ok(CommandLine { mode, config: matches.get_one("config").cloned(), flags })
 }
 
+const IMPORT: &str = "import";
+const EXPORT: &str = "export";
+
 fn command() -> Command {
-    let mut command = Command::new("kora")
+    let command = Command::new("kora")
         .version(env!("CARGO_PKG_VERSION"))
         .about("A Redis-compatible in-memory server")
         .long_about(
@@ -76,14 +100,7 @@ fn command() -> Command {
              command line or configuration, 130 stopped at once by a second signal."
         ))
         .disable_help_subcommand(true)
-        .arg(
-            Arg::new("config")
-                .long("config")
-                .short('c')
-                .value_name("PATH")
-                .value_parser(clap::value_parser!(PathBuf))
-                .help(format!("Configuration file [default: {DEFAULT_FILE} in the working directory, if it exists]")),
-        )
+        .args_conflicts_with_subcommands(true)
         .arg(
             Arg::new("check-config")
                 .long("check-config")
@@ -96,7 +113,58 @@ fn command() -> Command {
                 .long("print-config")
                 .action(ArgAction::SetTrue)
                 .help("Print the effective configuration as TOML, with the origin of each value"),
+        )
+        .subcommand(import())
+        .subcommand(export());
+    with_settings(command)
+}
+
+fn file(help: &'static str) -> Arg {
+    Arg::new("file").value_name("FILE").required(true).value_parser(clap::value_parser!(PathBuf)).help(help)
+}
+
+fn import() -> Command {
+    let command = Command::new(IMPORT)
+        .about("Make the data directory from an RDB file of Redis")
+        .long_about(
+            "Reads an RDB file (a dump.rdb of Redis 2.6 to 8, versions up to 12) and makes a snapshot of it in data_dir, which must \
+             have no data yet. The server that is started there has the keys, their expiries, and the libraries of functions.",
+        )
+        .arg(file("The RDB file"));
+    with_settings(command)
+}
+
+fn export() -> Command {
+    let command = Command::new(EXPORT)
+        .about("Write what is in the data directory into an RDB file for Redis")
+        .long_about(
+            "Restores what is in data_dir, as a server would when it starts, and writes it into an RDB file, which redis-server loads \
+             as its dump.rdb. No server may be running there.",
+        )
+        .arg(file("The RDB file; one that is there is replaced"))
+        .arg(
+            Arg::new("rdb-version")
+                .long("rdb-version")
+                .value_name("VERSION")
+                .default_value("12")
+                .value_parser(clap::value_parser!(u16).range(10..=12))
+                .help("Version of the format: 12 for Redis 7.4 and newer, 11 for 7.2, 10 for 7.0. Fields that expire need 12"),
         );
+    with_settings(command)
+}
+
+/// Adds the flags of the configuration.
+fn with_settings(command: Command) -> Command {
+    let mut command = command.arg(
+        Arg::new("config")
+            .long("config")
+            .short('c')
+            .value_name("PATH")
+            .value_parser(clap::value_parser!(PathBuf))
+            .help(format!(
+                "Configuration file [default: {DEFAULT_FILE} in the working directory, if it exists]"
+            )),
+    );
     for key in KEYS {
         let Some(flag) = key.flag() else { continue };
         let default = match key.default {

@@ -10,6 +10,7 @@
 //! | [`notify`] | readiness for systemd |
 //! | [`signals`] | SIGTERM and SIGINT |
 //! | [`server`] | puts these together and runs |
+//! | [`transfer`] | `kora import` and `kora export` |
 //!
 //! ```
 //! let defaults = kora::config::Config::default();
@@ -25,3 +26,4 @@ pub mod notify;
 pub mod preflight;
 pub mod server;
 pub mod signals;
+pub mod transfer;

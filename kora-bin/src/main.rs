@@ -37,6 +37,8 @@ fn answer(mode: Mode, loaded: Loaded) -> u8 {
             print!("{}", loaded.to_toml());
             EXIT_OK
         }
+        Mode::Import { file } => told(kora::transfer::import(&loaded.config, &file)),
+        Mode::Export { file, version } => told(kora::transfer::export(&loaded.config, &file, version)),
         Mode::Serve => match kora::server::run(loaded) {
             Ok(()) => EXIT_OK,
             Err(error) => {
@@ -44,5 +46,19 @@ fn answer(mode: Mode, loaded: Loaded) -> u8 {
                 EXIT_FAILED
             }
         },
+    }
+}
+
+/// Says how it went.
+fn told(result: Result<String, kora::transfer::TransferError>) -> u8 {
+    match result {
+        Ok(text) => {
+            print!("{text}");
+            EXIT_OK
+        }
+        Err(error) => {
+            eprintln!("kora: {error}");
+            EXIT_FAILED
+        }
     }
 }

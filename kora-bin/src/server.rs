@@ -157,20 +157,7 @@ fn options(config: &Config, file: Option<PathBuf>) -> Options {
             slowlog_max_len: config.slowlog_max_len,
             latency_monitor_threshold: config.latency_monitor_threshold,
             log_level: format!("{:?}", config.log_level).to_lowercase(),
-            encodings: EncodingLimits {
-                hash_max_listpack_entries: config.hash_max_listpack_entries,
-                hash_max_listpack_value: config.hash_max_listpack_value,
-                hll_sparse_max_bytes: config.hll_sparse_max_bytes,
-                list_compress_depth: config.list_compress_depth,
-                list_max_listpack_size: config.list_max_listpack_size,
-                set_max_intset_entries: config.set_max_intset_entries,
-                set_max_listpack_entries: config.set_max_listpack_entries,
-                set_max_listpack_value: config.set_max_listpack_value,
-                stream_node_max_bytes: config.stream_node_max_bytes,
-                stream_node_max_entries: config.stream_node_max_entries,
-                zset_max_listpack_entries: config.zset_max_listpack_entries,
-                zset_max_listpack_value: config.zset_max_listpack_value,
-            },
+            encodings: encodings(config),
             maxmemory: config.maxmemory,
             eviction: EvictionRules {
                 policy: EvictionPolicy::named(&config.maxmemory_policy).expect("one of the choices"),
@@ -182,6 +169,24 @@ fn options(config: &Config, file: Option<PathBuf>) -> Options {
             lua_memory_limit: config.lua_memory_limit,
             script_undeclared_keys: config.script_undeclared_keys,
         },
+    }
+}
+
+/// Up to where collections are packed.
+pub(crate) fn encodings(config: &Config) -> EncodingLimits {
+    EncodingLimits {
+        hash_max_listpack_entries: config.hash_max_listpack_entries,
+        hash_max_listpack_value: config.hash_max_listpack_value,
+        hll_sparse_max_bytes: config.hll_sparse_max_bytes,
+        list_compress_depth: config.list_compress_depth,
+        list_max_listpack_size: config.list_max_listpack_size,
+        set_max_intset_entries: config.set_max_intset_entries,
+        set_max_listpack_entries: config.set_max_listpack_entries,
+        set_max_listpack_value: config.set_max_listpack_value,
+        stream_node_max_bytes: config.stream_node_max_bytes,
+        stream_node_max_entries: config.stream_node_max_entries,
+        zset_max_listpack_entries: config.zset_max_listpack_entries,
+        zset_max_listpack_value: config.zset_max_listpack_value,
     }
 }
 

@@ -17,6 +17,7 @@
 //! | `blocking` | commands that wait for their keys: lines, claims, time-outs |
 //! | [`multi`] | MULTI and EXEC: the queue of a connection, and its execution as one |
 //! | [`watch`] | WATCH: whether keys have changed |
+//! | [`offline`] | Redis's files into and out of a data directory, without a server |
 //! | `commands` | connection, server and cluster commands |
 
 mod blocking;
@@ -31,6 +32,7 @@ pub mod mail;
 mod memory;
 mod merge;
 pub mod multi;
+pub mod offline;
 pub mod options;
 pub mod process;
 pub mod resp;

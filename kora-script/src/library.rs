@@ -62,6 +62,14 @@ impl LibrarySource {
         Ok(LibrarySource { text: text.into(), code, name: name.into() })
     }
 
+    /// The payload of FUNCTION DUMP for these sources; empty when there are none.
+    pub fn dump(sources: &[LibrarySource]) -> Vec<u8> {
+        match sources {
+            [] => Vec::new(),
+            sources => payload::write(sources.iter().map(LibrarySource::text)),
+        }
+    }
+
     /// The library's name.
     pub fn name(&self) -> &[u8] {
         &self.name

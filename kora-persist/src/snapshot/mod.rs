@@ -104,12 +104,6 @@ pub fn file_name(shard: u16) -> String {
     format!("{shard:04x}.{FILE_EXTENSION}")
 }
 
-/// Appends the record of a key.
-fn encode_entry(db: u16, entry: &Entry<'_>, out: &mut Vec<u8>) {
-    let (key, value, expire_at) = (entry.key(), entry.value().into(), entry.expire_at());
-    crate::record::encode(&kora_engine::change::Change::Set { db, key, value, expire_at }, out);
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

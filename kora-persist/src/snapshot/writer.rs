@@ -14,6 +14,7 @@
 use super::*;
 use crate::block::{BlockBuffer, BLOCK_BYTES};
 use bytes::Bytes;
+use kora_engine::change::{Change, ChangeValue};
 use kora_engine::table::{CutSink, ValueRef};
 use std::collections::VecDeque;
 
@@ -140,8 +141,23 @@ impl SnapshotWriter {
                 return entry.key().len() + 64;
             }
         }
+        self.push_value(db, entry.key(), entry.value().into(), entry.expire_at())
+    }
+
+    /// Adds a key that is in no table; returns about how many bytes of work that was.
+    ///
+    /// # Panics
+    /// After [`SnapshotWriter::finish`].
+    pub fn push_value(
+        &mut self,
+        db: u16,
+        key: &[u8],
+        value: ChangeValue<'_>,
+        expire_at: Option<u64>,
+    ) -> usize {
+        assert_eq!(self.stage, Stage::Open, "no key comes after the last one");
         let before = self.raw.len();
-        encode_entry(db, entry, &mut self.raw);
+        crate::record::encode(&Change::Set { db, key, value, expire_at }, &mut self.raw);
         let length = self.raw.len() - before;
         if self.raw.len() > BLOCK_RAW_MAX {
             let last = self.raw.split_off(before);

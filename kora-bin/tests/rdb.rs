@@ -1,0 +1,278 @@
+//! Moving between redis-server and Kora: by DUMP and RESTORE key by key, and by whole files with `kora import` and `kora export`.
+//!
+//! The redis-server is the one in the PATH. With one of version 8 the suite also covers fields that expire.
+
+mod harness;
+
+use harness::random::Random;
+use harness::server::new_directory;
+use harness::{Client, Launch, Server, Subject, Value};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// A folder that goes with the test.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Folder {
+        Folder(new_directory())
+    }
+
+    fn join(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Runs a subcommand of kora; what it says, or its complaint.
+fn kora(arguments: &[&str]) -> Result<String, String> {
+    let output = Command::new(env!("CARGO_BIN_EXE_kora")).args(arguments).output().expect("it runs");
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    match output.status.success() {
+        true => Ok(text(output.stdout)),
+        false => Err(text(output.stderr)),
+    }
+}
+
+fn path(path: &Path) -> &str {
+    path.to_str().expect("a UTF-8 path")
+}
+
+/// Keys of every type: small and large ones, and what random commands make.
+fn fill(client: &mut Client, seed: u64, fields_expire: bool) {
+    client.command("FLUSHALL");
+    let mut random = Random::new(seed);
+    for _ in 0..4000 {
+        let command = random.command();
+        let name = command[0].to_ascii_lowercase();
+        // What waits, ends the connection or takes the keys away.
+        let unwanted =
+            ["flush", "swapdb", "select", "quit", "shutdown", "bl", "br", "bz", "multi", "exec", "move"];
+        if unwanted.iter().any(|word| name.starts_with(word)) || command.iter().any(|word| word == "block") {
+            continue;
+        }
+        client.call(&command);
+    }
+    client.command("SELECT 3");
+    client.command("SET elsewhere 1 PXAT 4102444800000");
+    client.command("SELECT 0");
+    for size in [3, 200, 3000] {
+        for n in 0..size {
+            let (n, x) = (n.to_string(), "x".repeat(n % 90));
+            for command in [
+                vec!["RPUSH", "list:SIZE", &n, &x],
+                vec!["SADD", "ints:SIZE", &n],
+                vec!["SADD", "set:SIZE", &n, &x],
+                vec!["ZADD", "zset:SIZE", &n[n.len() - 1..], &x, "1.5", &n],
+                vec!["HSET", "hash:SIZE", &n, &x, "field", &n],
+                vec!["XADD", "stream:SIZE", &format!("{n}-5"), "field", &x, "n", &n],
+                vec!["APPEND", "string:SIZE", &x],
+            ] {
+                let command: Vec<String> =
+                    command.iter().map(|word| word.replace("SIZE", &size.to_string())).collect();
+                client.call(&command);
+            }
+            if fields_expire && size % 2 == 0 {
+                client.command(&format!("HPEXPIREAT hash:{size} 4102444800{n:0>3.3} FIELDS 1 {n}"));
+            }
+        }
+        client.command(&format!("XDEL stream:{size} 1-5 7-5 100-5"));
+        client.command(&format!("XGROUP CREATE stream:{size} group 0"));
+        client.command(&format!("XREADGROUP GROUP group alice COUNT 50 STREAMS stream:{size} >"));
+        client.command(&format!("XREADGROUP GROUP group bob COUNT 50 STREAMS stream:{size} >"));
+    }
+    client.command("PEXPIREAT list:3 4102444800000");
+}
+
+/// What a key holds and when it expires, in no form that depends on the server.
+fn meaning(client: &mut Client, key: &[u8]) -> String {
+    let kind = client.call(&[b"TYPE", key]).text();
+    let expiry = client.call(&[b"PEXPIRETIME", key]).int();
+    let sorted = |value: Value| {
+        let mut items: Vec<String> = value.items().iter().map(|item| format!("{item:?}")).collect();
+        items.sort_unstable();
+        items.join(" ")
+    };
+    let pairs = |value: Value, of: fn(&Value) -> String| -> BTreeMap<String, String> {
+        value.items().chunks(2).map(|pair| (format!("{:?}", pair[0]), of(&pair[1]))).collect()
+    };
+    let text = |value: &Value| format!("{value:?}");
+    let content = match kind.as_str() {
+        "string" => text(&client.call(&[b"GET", key])),
+        "list" => text(&client.call(&[b"LRANGE", key, b"0", b"-1"])),
+        "set" => sorted(client.call(&[b"SMEMBERS", key])),
+        "hash" => format!("{:?}", pairs(client.call(&[b"HGETALL", key]), |value| format!("{value:?}"))),
+        "zset" => {
+            let score = |value: &Value| format!("{:?}", value.text().parse::<f64>().expect("a score"));
+            format!("{:?}", pairs(client.call(&[&b"ZRANGE"[..], key, b"0", b"-1", b"WITHSCORES"]), score))
+        }
+        "stream" => {
+            let entries = text(&client.call(&[b"XRANGE", key, b"-", b"+"]));
+            let groups = client.call(&[&b"XINFO"[..], b"GROUPS", key]);
+            let mut pending = String::new();
+            for group in groups.items() {
+                let name = group.items()[1].bytes().expect("its name").to_vec();
+                pending += &text(&client.call(&[b"XPENDING", key, &name[..]]));
+            }
+            format!("{entries} {groups:?} {pending}")
+        }
+        other => panic!("{other}"),
+    };
+    format!("{kind} {expiry} {content}")
+}
+
+fn keys(client: &mut Client) -> Vec<Vec<u8>> {
+    let mut keys: Vec<Vec<u8>> =
+        client.command("KEYS *").items().iter().map(|key| key.bytes().expect("a key").to_vec()).collect();
+    keys.sort_unstable();
+    keys
+}
+
+/// Takes all keys of database 0 from one server to another by their dumps; how many the other is too old for.
+fn move_by_dump(from: &mut Client, to: &mut Client) -> usize {
+    to.command("FLUSHALL");
+    let mut refused = 0;
+    let all = keys(from);
+    assert!(all.len() > 25, "{}", all.len());
+    for key in all {
+        let payload = from.call(&[b"DUMP", &key[..]]);
+        let payload = payload.bytes().expect("a payload");
+        let answer = to.call(&[&b"RESTORE"[..], &key, b"0", payload]);
+        if answer == Value::Error(b"ERR DUMP payload version or checksum are wrong".to_vec()) {
+            refused += 1;
+            continue;
+        }
+        let name = String::from_utf8_lossy(&key).into_owned();
+        assert_eq!(answer, Value::Simple(b"OK".to_vec()), "{name}");
+        let expiry = from.call(&[b"PEXPIRETIME", &key[..]]).int();
+        if expiry > 0 {
+            to.call(&[b"PEXPIREAT", &key[..], expiry.to_string().as_bytes()]);
+        }
+        let (there, here) = (meaning(to, &key), meaning(from, &key));
+        assert!(there == here, "{name}\n{}\n{}", here.escape_debug(), there.escape_debug());
+    }
+    refused
+}
+
+fn is_8(redis: &Launch) -> bool {
+    matches!(redis.subject, Subject::Redis(version) if version >= (7, 4))
+}
+
+#[test]
+fn dumps_of_either_server_are_restored_by_the_other() {
+    let launch = Launch::redis();
+    let (redis, kora) = (launch.start(), Launch::kora().start());
+    let (mut redis, mut kora) = (redis.client(), kora.client());
+    fill(&mut redis, 1, is_8(&launch));
+    assert_eq!(move_by_dump(&mut redis, &mut kora), 0);
+    fill(&mut kora, 2, is_8(&launch));
+    let refused = move_by_dump(&mut kora, &mut redis);
+    // Consumers that were active at another time than seen need a newer format than 7.0 has.
+    assert!(refused == 0 || !is_8(&launch) && refused < 4, "{refused}");
+}
+
+/// All databases as one number: DEBUG DIGEST. Streams have their entries in it, not their groups.
+fn digest(client: &mut Client) -> String {
+    client.command("DEBUG DIGEST").text()
+}
+
+/// Saves what a redis-server has; its file.
+fn save(redis: &Server) -> PathBuf {
+    let mut client = redis.client();
+    assert_eq!(client.command("SAVE").text(), "OK");
+    Path::new(&client.command("CONFIG GET dir").items()[1].text()).join("dump.rdb")
+}
+
+#[test]
+fn files_of_redis_come_back_as_they_went() {
+    let launch = Launch::redis();
+    let version = if is_8(&launch) { "12" } else { "10" };
+    let redis = launch.start();
+    let mut client = redis.client();
+    fill(&mut client, 3, is_8(&launch));
+    let code = "#!lua name=lib\nredis.register_function('f', function() return 7 end)";
+    assert_eq!(client.call(&["FUNCTION", "LOAD", code]).text(), "lib");
+    let folder = Folder::new();
+    let (data, back) = (folder.join("data"), folder.join("back.rdb"));
+    let told = kora(&["import", path(&save(&redis)), "--data-dir", path(&data)]).expect("it is imported");
+    assert!(told.contains("and 1 library of functions from"), "{told}");
+    let again = kora(&["import", path(&save(&redis)), "--data-dir", path(&data)]).unwrap_err();
+    assert!(again.contains("has data already"), "{again}");
+    let export = ["export", path(&back), "--data-dir", path(&data), "--rdb-version", version];
+    let told = kora(&export).expect("it is exported");
+    assert!(told.contains("1 library of functions"), "{told}");
+    let other =
+        launch.argument("--dir").argument(path(&folder.0)).argument("--dbfilename").argument("back.rdb");
+    let other = other.start();
+    let mut other = other.client();
+    assert_eq!(digest(&mut other), digest(&mut client));
+    assert_eq!(other.command("FCALL f 0").int(), 7);
+    for key in keys(&mut client) {
+        let name = String::from_utf8_lossy(&key).into_owned();
+        assert!(meaning(&mut other, &key) == meaning(&mut client, &key), "{name}");
+    }
+}
+
+#[test]
+fn a_server_that_is_started_in_an_imported_directory_has_the_keys() {
+    let launch = Launch::redis();
+    let redis = launch.start();
+    let mut client = redis.client();
+    fill(&mut client, 4, is_8(&launch));
+    let code = "#!lua name=lib\nredis.register_function('f', function() return 7 end)";
+    assert_eq!(client.call(&["FUNCTION", "LOAD", code]).text(), "lib");
+    let file = save(&redis);
+    for (files, workers) in [("1", 2), ("2", 2), ("2", 1)] {
+        let folder = Folder::new();
+        let import = ["import", path(&file), "--data-dir", path(&folder.0), "--workers", files];
+        kora(&import).expect("it is imported");
+        // What it changes then is in the log behind the import.
+        for round in 0..2 {
+            let server = Launch::kora().workers(workers).data_dir(&folder.0).start();
+            let mut imported = server.client();
+            let loading = |value: &Value| value.text().starts_with("LOADING");
+            while matches!(imported.command("PING"), value if loading(&value)) {
+                std::thread::sleep(std::time::Duration::from_millis(5));
+            }
+            assert_eq!(imported.command("FCALL f 0").int(), 7);
+            assert_eq!(imported.command("SET later 1").text(), "OK");
+            imported.command("DEL later");
+            assert_eq!(keys(&mut imported).len(), keys(&mut client).len(), "round {round}");
+            for key in keys(&mut client) {
+                let name = String::from_utf8_lossy(&key).into_owned();
+                assert!(meaning(&mut imported, &key) == meaning(&mut client, &key), "{name}, round {round}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_cannot_be_imported_leaves_nothing_behind() {
+    let folder = Folder::new();
+    let (file, data) = (folder.join("dump.rdb"), folder.join("data"));
+    let import = ["import", path(&file), "--data-dir", path(&data)];
+    let refused = |bytes: &[u8]| {
+        std::fs::write(&file, bytes).expect("it is written");
+        kora(&import).unwrap_err()
+    };
+    assert!(kora(&import).unwrap_err().contains("dump.rdb: No such file"));
+    assert!(refused(b"hello world").contains("this is not an RDB file"));
+    assert!(refused(b"REDIS0099").contains("the version of the file is not known"));
+    assert!(refused(b"REDIS0011\x00\x01k\x05val").contains("byte 13: the data ends in the middle of a value"));
+    assert!(kora(&["import", path(&file)]).unwrap_err().contains("data_dir is not set"));
+    let snapshots = std::fs::read_dir(data.join("snapshots")).expect("it was made");
+    assert_eq!(snapshots.count(), 0);
+    // And then one that can.
+    std::fs::write(&file, b"REDIS0011\x00\x01k\x05value\xff\0\0\0\0\0\0\0\0").expect("it is written");
+    let told = kora(&import).expect("it is imported");
+    assert!(told.starts_with("1 keys and 0 libraries of functions from"), "{told}");
+    let there = folder.join("none");
+    let told = kora(&["export", path(&file), "--data-dir", path(&there)]).unwrap_err();
+    assert!(told.contains("none: entity not found") || told.contains("No such file"), "{told}");
+}
