@@ -133,6 +133,8 @@ pub struct Observed {
     pub hops: u64,
     /// Batches in which they were sent.
     pub batches: u64,
+    /// Batches of other executors that were served.
+    pub batches_served: u64,
 }
 
 /// A command that every shard executes, in slices, and whose partial replies merge.
@@ -308,6 +310,7 @@ impl Executor {
                 turns: 0,
                 hops: 0,
                 batches: 0,
+                batches_served: 0,
             },
             snapshot: None,
             save_waiters: Vec::new(),
@@ -1034,6 +1037,7 @@ impl Executor {
 
     /// Executes a peer's batch and sends it back.
     fn serve(&mut self, from: u16, mut batch: Box<Batch>) {
+        self.observed.batches_served += 1;
         self.heard_of(batch.lsn);
         let mut answers = std::mem::take(&mut batch.answers);
         let mut answer_heads = std::mem::take(&mut batch.answer_heads);

@@ -32,8 +32,8 @@ pub(crate) struct ShardSnapshot {
     stage: Stage,
     /// Until then others are served.
     rest_until: Instant,
-    /// Commands that had been executed at the end of the last slice.
-    commands: u64,
+    /// What had been served at the end of the last slice: own commands, and batches of other executors.
+    served: u64,
     /// Keys that were owed when INFO was told last.
     owed: usize,
     /// Why it was given up.
@@ -66,7 +66,7 @@ impl Executor {
             writer: Some(writer),
             stage: Stage::Walking,
             rest_until: Instant::now(),
-            commands: self.observed.totals.commands,
+            served: self.served(),
             owed,
             reason: None,
         });
@@ -139,8 +139,8 @@ impl Executor {
             return Some(Duration::ZERO);
         }
         let now = Instant::now();
-        let commands = self.observed.totals.commands;
-        let is_idle = commands == snapshot.commands;
+        let served = self.served();
+        let is_idle = served == snapshot.served;
         let wait = match snapshot.stage {
             Stage::Writing => None,
             // What is long is packed piece by piece; only what is packed waits for the disk.
@@ -149,7 +149,7 @@ impl Executor {
             _ => {
                 snapshot.stage = self.slice_of_snapshot(snapshot.stage, writer);
                 snapshot.rest_until = now + now.elapsed() * (REST + 1);
-                snapshot.commands = commands;
+                snapshot.served = served;
                 Some(Duration::ZERO)
             }
         };
@@ -171,6 +171,10 @@ impl Executor {
         }
         self.snapshot = Some(snapshot);
         wait
+    }
+
+    fn served(&self) -> u64 {
+        self.observed.totals.commands + self.observed.batches_served
     }
 
     fn slice_of_snapshot(&mut self, stage: Stage, writer: &Mutex<SnapshotWriter>) -> Stage {
