@@ -45,6 +45,7 @@ fn a_manifest_of_version_1_is_still_read_and_written() {
     let manifest = Manifest {
         directory: DIRECTORY,
         cut: CUT,
+        run: 3,
         time: 1_700_000_000_123,
         databases: 16,
         files: vec![

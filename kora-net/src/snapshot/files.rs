@@ -164,6 +164,7 @@ impl Worker {
         let manifest = Manifest {
             directory: self.directory,
             cut: take.cut,
+            run: storage.snapshots.run.load(Ordering::Relaxed),
             time: take.time,
             databases: u32::from(take.databases),
             files,

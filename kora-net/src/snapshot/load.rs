@@ -32,26 +32,27 @@ pub(crate) struct Found {
     manifest: Manifest,
 }
 
-/// The newest snapshot of which nothing is missing. Remains of others that were not completed are removed.
+/// The newest snapshot of which nothing is missing, and the position up to which there is or was one. Remains of others that were not completed are removed.
 ///
 /// # Errors
 /// The folder cannot be read.
-pub(crate) fn newest(storage: &Storage) -> Result<Option<Found>, StorageError> {
+pub(crate) fn newest(storage: &Storage) -> Result<(Option<Found>, u64), StorageError> {
     let folder = folder_of(&storage.directory.path);
     files::remove_partial(&folder);
     let mut cuts = files::complete_ones(&folder)
         .map_err(|error| StorageError::Io(folder.display().to_string(), error))?;
     cuts.sort_unstable_by(|a, b| b.cmp(a));
+    let highest = cuts.first().copied().unwrap_or(0);
     for cut in cuts {
         let path = folder.join(folder_name(cut));
         match manifest_of(&path, storage.directory.id, cut) {
-            Ok(manifest) => return Ok(Some(Found { path, manifest })),
+            Ok(manifest) => return Ok((Some(Found { path, manifest }), highest)),
             Err(reason) => {
                 tracing::warn!(snapshot = %path.display(), reason, "this snapshot cannot be used");
             }
         }
     }
-    Ok(None)
+    Ok((None, highest))
 }
 
 /// The manifest of a snapshot of which everything is there.
@@ -79,6 +80,11 @@ impl Found {
     /// The position of the log up to which changes are in it.
     pub fn cut(&self) -> u64 {
         self.manifest.cut
+    }
+
+    /// The run that took it.
+    pub fn run(&self) -> u32 {
+        self.manifest.run
     }
 
     /// Bytes of its files.

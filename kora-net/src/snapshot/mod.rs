@@ -29,7 +29,7 @@ use crate::mail::Doorbell;
 use files::Job;
 use kora_persist::block::BlockBuffer;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
@@ -171,6 +171,8 @@ pub(crate) struct Snapshots {
     changes: Box<[AtomicU64]>,
     /// The highest position of the log when everything was loaded.
     pub loaded_lsn: AtomicU64,
+    /// The number of this run.
+    pub run: AtomicU32,
     jobs: OnceLock<Mutex<Sender<Job>>>,
 }
 
@@ -187,6 +189,7 @@ impl Snapshots {
             told: AtomicU64::new(0),
             changes: (0..executors).map(|_| AtomicU64::new(0)).collect(),
             loaded_lsn: AtomicU64::new(0),
+            run: AtomicU32::new(0),
             jobs: OnceLock::new(),
         }
     }

@@ -36,9 +36,12 @@ pub(crate) fn start(process: &Arc<Process>) -> Result<(), StorageError> {
 fn recover(process: &Arc<Process>, storage: &Storage) -> Result<(), StorageError> {
     let began = Instant::now();
     remove_spares(&storage.directory.log());
-    let snapshot = snapshot::load::newest(storage)?;
-    let (from, snapshot_bytes) = snapshot.as_ref().map_or((1, 0), |found| (found.cut() + 1, found.bytes()));
-    let mut replay = Replay::open(Folder::new(storage.directory.log()), Some(storage.directory.id), from)?;
+    let (snapshot, highest_cut) = snapshot::load::newest(storage)?;
+    let (from, run, snapshot_bytes) =
+        snapshot.as_ref().map_or((1, 0, 0), |found| (found.cut() + 1, found.run(), found.bytes()));
+    let mut replay = Replay::open(Folder::new(storage.directory.log()), Some(storage.directory.id), from)?
+        .after_snapshot_of(run)
+        .durable_up_to(highest_cut);
     process.progress.total.store(snapshot_bytes + replay.total_bytes(), Ordering::Relaxed);
     if let Some(found) = &snapshot {
         found.load(process)?;
@@ -55,6 +58,7 @@ fn recover(process: &Arc<Process>, storage: &Storage) -> Result<(), StorageError
     }
     let end = replay.end().clone();
     storage.snapshots.loaded_lsn.store(end.last_lsn, Ordering::Relaxed);
+    storage.snapshots.run.store(end.run + 1, Ordering::Relaxed);
     if let Some(torn) = &end.torn {
         tracing::warn!(
             last_lsn = end.last_lsn,

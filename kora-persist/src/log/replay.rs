@@ -227,6 +227,12 @@ impl<F: Files> Replay<F> {
         self
     }
 
+    /// Everything up to this position was durable once: there was a snapshot of it. If the log does not come as far, it is not a crash that has torn it.
+    pub fn durable_up_to(mut self, lsn: u64) -> Replay<F> {
+        self.durable = self.durable.max(lsn);
+        self
+    }
+
     /// Bytes of all segments.
     pub fn total_bytes(&self) -> u64 {
         self.sources.iter().map(|source| source.bytes).sum()

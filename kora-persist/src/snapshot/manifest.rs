@@ -8,7 +8,7 @@
 //! 24  u64      cut
 //! 32  u64      time of the cut, unix milliseconds
 //! 40  u32      databases
-//! 44  u32      0
+//! 44  u32      run of the process that took it, as in the headers of the segments of its log
 //! 48  u64      bytes of the libraries of functions
 //! 56           of each shard: u64 bytes of its file, u64 keys in it, u32 CRC-32C of it, u32 0
 //!              the libraries
@@ -40,6 +40,8 @@ pub struct Manifest {
     pub directory: u64,
     /// The position of the log up to which changes are in it.
     pub cut: u64,
+    /// How many times the directory had been opened for writing. What the log of an earlier run holds behind the cut is void.
+    pub run: u32,
     /// The time of the cut, unix milliseconds.
     pub time: u64,
     /// Number of databases.
@@ -73,7 +75,7 @@ impl Manifest {
         out.extend_from_slice(&self.cut.to_le_bytes());
         out.extend_from_slice(&self.time.to_le_bytes());
         out.extend_from_slice(&self.databases.to_le_bytes());
-        out.extend_from_slice(&[0; 4]);
+        out.extend_from_slice(&self.run.to_le_bytes());
         out.extend_from_slice(&(self.functions.len() as u64).to_le_bytes());
         for file in &self.files {
             out.extend_from_slice(&file.bytes.to_le_bytes());
@@ -114,9 +116,8 @@ impl Manifest {
             return damaged(12, "the manifest is longer or shorter than it says");
         }
         let (files, functions) = body[HEADER_BYTES..].split_at(shards * FILE_BYTES);
-        let zeros = body[44..48].iter().chain(files.chunks_exact(FILE_BYTES).flat_map(|file| &file[20..]));
-        if zeros.into_iter().any(|&byte| byte != 0) {
-            return damaged(44, "a field that has no meaning is not zero");
+        if files.chunks_exact(FILE_BYTES).flat_map(|file| &file[20..]).any(|&byte| byte != 0) {
+            return damaged(HEADER_BYTES, "a field that has no meaning is not zero");
         }
         let files = files.chunks_exact(FILE_BYTES).map(|file| FileSummary {
             bytes: u64::from_le_bytes(field(file, 0)),
@@ -126,6 +127,7 @@ impl Manifest {
         Ok(Manifest {
             directory: u64::from_le_bytes(field(body, 16)),
             cut: u64::from_le_bytes(field(body, 24)),
+            run: u32::from_le_bytes(field(body, 44)),
             time: u64::from_le_bytes(field(body, 32)),
             databases: u32::from_le_bytes(field(body, 40)),
             files: files.collect(),
@@ -147,6 +149,7 @@ mod tests {
         Manifest {
             directory: 0x0011_2233_4455_6677,
             cut: 77,
+            run: 7,
             time: 1_700_000_000_000,
             databases: 16,
             files: vec![
