@@ -1,6 +1,6 @@
 //! Durable formats of Kora: what a change looks like as bytes.
 //!
-//! Pure code: bytes in, values out. What is written to files are operations that somebody else carries out; only [`log::Folder`] opens some, to read them.
+//! Pure code: bytes in, values out. What is written to files are operations that somebody else carries out; only [`log::Folder`] opens some, to read them, and [`tools`].
 //!
 //! | file | what it describes |
 //! |---|---|
@@ -9,6 +9,7 @@
 //! | [`snapshot`] | everything that all shards held at one moment |
 //! | [`log`] | the log: what is written where, and how it is read again |
 //! | [`rdb`] | files in Redis's own format |
+//! | [`tools`] | a data directory looked at, checked and repaired |
 //! | [`block`] | buffers for direct I/O |
 //! | [`varint`] | the integers inside records |
 //! | [`error`] | everything that can be wrong with bytes |
@@ -50,4 +51,5 @@ pub mod log;
 pub mod rdb;
 pub mod record;
 pub mod snapshot;
+pub mod tools;
 pub mod varint;

@@ -41,7 +41,7 @@ fn recover(process: &Arc<Process>, storage: &Storage) -> Result<(), StorageError
         snapshot.as_ref().map_or((1, 0, 0), |found| (found.cut() + 1, found.run(), found.bytes()));
     let mut replay = Replay::open(Folder::new(storage.directory.log()), Some(storage.directory.id), from)?
         .after_snapshot_of(run)
-        .durable_up_to(highest_cut);
+        .durable_up_to(if storage.options.wal { highest_cut } else { 0 });
     process.progress.total.store(snapshot_bytes + replay.total_bytes(), Ordering::Relaxed);
     if let Some(found) = &snapshot {
         found.load(process)?;

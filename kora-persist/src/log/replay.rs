@@ -381,7 +381,9 @@ impl<F: Files> Replay<F> {
         Ok(())
     }
 
-    fn malformed(&self, source: usize, head: &FrameHead, error: DecodeError) -> LogError {
+    fn malformed(&mut self, source: usize, head: &FrameHead, error: DecodeError) -> LogError {
+        self.expected = head.first_lsn;
+        self.conclude();
         let source = &self.sources[source];
         LogError::Damage {
             file: self.files.name(source.header.segment),
@@ -399,7 +401,8 @@ impl<F: Files> Replay<F> {
         self.ready.extend(self.held.drain(..).filter(|held| held.tag.is_none()));
     }
 
-    fn finish(&mut self) -> Result<(), LogError> {
+    /// Notes how the log ends.
+    fn conclude(&mut self) {
         self.ended = true;
         self.drop_open();
         self.end.last_lsn = self.expected - 1;
@@ -413,6 +416,10 @@ impl<F: Files> Replay<F> {
                 spots: source.reader.spots().to_vec(),
             })
             .collect();
+    }
+
+    fn finish(&mut self) -> Result<(), LogError> {
+        self.conclude();
         if self.durable < self.expected {
             self.note_torn_frame();
             return Ok(());
