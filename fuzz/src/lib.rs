@@ -2,6 +2,7 @@
 //! that `cargo test` runs them too.
 
 pub mod command;
+pub mod log;
 pub mod rdb;
 pub mod resp;
 pub mod snapshot;

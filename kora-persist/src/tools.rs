@@ -11,6 +11,8 @@
 //! A recovery takes the newest snapshot that can be used and the log from its cut on, up to the first position that is missing. Repairing is to take away what says that
 //! more was there once: the frames behind the gap, and newer snapshots that cannot be used. Nothing else is touched, and nothing is lost that could have been restored.
 
+use crate::frame::{HEADER_BYTES, TAGGED_HEADER_BYTES};
+use crate::log::reader::SegmentReader;
 use crate::log::replay::SegmentFacts;
 use crate::log::{Batch, End, Folder, LogError, Replay};
 use crate::snapshot::{self, Manifest, SnapshotError, SnapshotReader};
@@ -308,18 +310,20 @@ struct Behind {
     records: u64,
 }
 
-/// The frames of a segment that hold a position from this one on.
+/// What a segment holds from this position on, in the order of offsets: frames, and what is left of some.
 fn frames_behind(files: &mut Folder, facts: &SegmentFacts, missing: u64) -> io::Result<Vec<Behind>> {
-    let mut reader = crate::log::reader::SegmentReader::new(&facts.header, facts.bytes);
+    let mut reader = SegmentReader::new(&facts.header, facts.bytes);
     let mut found = Vec::new();
     while let Some((offset, head, payload)) = reader.next_frame(files)? {
-        let header =
-            if head.tag.is_some() { crate::frame::TAGGED_HEADER_BYTES } else { crate::frame::HEADER_BYTES };
+        let header = if head.tag.is_some() { TAGGED_HEADER_BYTES } else { HEADER_BYTES };
         if head.last_lsn >= missing {
             let bytes = (header + payload.len()) as u64;
             found.push(Behind { offset, bytes, records: head.last_lsn - head.first_lsn + 1 });
         }
     }
+    let remains = reader.spots().iter().filter(|spot| spot.claims.is_some_and(|(_, last)| last >= missing));
+    found.extend(remains.map(|spot| Behind { offset: spot.offset, bytes: HEADER_BYTES as u64, records: 0 }));
+    found.sort_by_key(|behind| behind.offset);
     Ok(found)
 }
 

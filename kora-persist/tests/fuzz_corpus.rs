@@ -1,5 +1,7 @@
 //! The fuzz targets without a fuzzer: their corpora, and some thousand mutations of them that are the same in every run.
 
+#[path = "../../fuzz/src/log.rs"]
+mod log;
 #[path = "../../fuzz/src/rdb.rs"]
 mod rdb;
 #[path = "../../fuzz/src/snapshot.rs"]
@@ -48,6 +50,39 @@ fn survive(round: usize, input: &[u8], target: fn(&[u8])) {
     if let Err(panic) = catch_unwind(|| target(input)) {
         eprintln!("the input of round {round} is b\"{}\"", input.escape_ascii());
         resume_unwind(panic);
+    }
+}
+
+/// Two segments of a log without the zeros at the ends of their blocks, which mutations would hit most of the time: where something stands.
+const LOG: &[u8] = include_bytes!("../../fuzz/corpus/log/two-segments-v1");
+
+#[test]
+fn mutations_of_logs_are_read_or_refused() {
+    let mut random = Rng::with_seed(7);
+    log::run(LOG);
+    let places: Vec<usize> = (0..LOG.len())
+        .filter(|&at| LOG[at.saturating_sub(8)..(at + 8).min(LOG.len())] != [0; 16][..])
+        .collect();
+    for round in 0..10_000 {
+        let mut input = LOG.to_vec();
+        for _ in 0..random.usize(1..6) {
+            let at = places[random.usize(0..places.len())].min(input.len() - 1);
+            match random.u8(0..5) {
+                0 => input[at] ^= 1 << random.u8(0..8),
+                1 => input[at] = [0, 1, 0x7f, 0x80, 0xff][random.usize(0..5)],
+                2 if random.u8(0..10) == 0 => input.truncate(at.max(1)),
+                3 => {
+                    // A part of it somewhere else.
+                    let (from, len) =
+                        (places[random.usize(0..places.len())].min(input.len() - 1), random.usize(1..80));
+                    let part = input[from..(from + len).min(input.len())].to_vec();
+                    let end = (at + part.len()).min(input.len());
+                    input[at..end].copy_from_slice(&part[..end - at]);
+                }
+                _ => input[at] = random.u8(..),
+            }
+        }
+        survive(round, &input, log::run);
     }
 }
 

@@ -237,6 +237,8 @@ impl<'a> Import<'a> {
         let manifest = Manifest {
             directory: self.directory.id,
             cut: CUT,
+            // The first run comes after it.
+            run: 0,
             time: self.now,
             databases: self.options.databases.into(),
             files,

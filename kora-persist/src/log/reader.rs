@@ -98,13 +98,13 @@ impl SegmentReader {
     ) -> io::Result<Option<(u64, FrameHead, &'r [u8])>> {
         let found = loop {
             if self.at + HEADER_BYTES as u64 > self.bytes {
-                self.at = self.bytes;
+                self.at = self.at.max(self.bytes);
                 return Ok(None);
             }
             self.load(files, HEADER_BYTES)?;
             let rest = self.rest();
             if rest.len() < HEADER_BYTES {
-                self.at = self.bytes;
+                self.at = self.at.max(self.bytes);
                 return Ok(None);
             }
             if rest[..4] == [0; 4] {

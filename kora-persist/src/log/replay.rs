@@ -160,10 +160,10 @@ impl<F: Files> Replay<F> {
     /// They cannot be listed or read, or are of another directory or a newer server.
     pub fn open(mut files: F, directory: Option<u64>, from: u64) -> Result<Replay<F>, LogError> {
         let listed = files.list().map_err(|error| LogError::Io("the segments of the log".into(), error))?;
-        let mut end = End { next_segment: 1, last_lsn: from - 1, ..End::default() };
+        let mut end = End { next_segment: 1, last_lsn: from.saturating_sub(1), ..End::default() };
         let mut sources = Vec::new();
         for (segment, bytes) in listed {
-            end.next_segment = end.next_segment.max(segment + 1);
+            end.next_segment = end.next_segment.max(segment.saturating_add(1));
             let mut block = [0; BLOCK_BYTES];
             let read = files.read_at(segment, 0, &mut block);
             let read = read.map_err(|error| LogError::Io(files.name(segment), error))?;
@@ -311,15 +311,20 @@ impl<F: Files> Replay<F> {
             return Ok(());
         }
         // A run begins with what was there: it was made durable before.
-        self.durable = self.durable.max(head.durable).max(run_first_lsn - 1);
+        self.durable = self.durable.max(head.durable).max(run_first_lsn.saturating_sub(1));
         if head.last_lsn < self.expected {
             return Ok(());
+        }
+        if head.last_lsn == u64::MAX {
+            // There would be no position after it.
+            let error = DecodeError::LsnRange { first: head.first_lsn, last: head.last_lsn };
+            return Err(self.malformed(source, &head, error));
         }
         if head.first_lsn > self.expected || self.end.torn.is_some() {
             let torn =
                 self.end.torn.get_or_insert(Torn { missing_lsn: self.expected, found_lsn: 0, records: 0 });
             torn.found_lsn = torn.found_lsn.max(head.last_lsn);
-            torn.records += head.last_lsn - head.first_lsn + 1;
+            torn.records = torn.records.saturating_add(head.last_lsn - head.first_lsn + 1);
             return Ok(());
         }
         if run > self.run {
