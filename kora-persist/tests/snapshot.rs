@@ -123,6 +123,25 @@ fn long_records_go_over_many_blocks() {
 }
 
 #[test]
+fn a_walk_over_long_values_leaves_it_at_one_at_a_time() {
+    let mut shard = shard();
+    for n in 0..100 {
+        set(&mut shard, 0, format!("long:{n}").as_bytes(), &[7; 200_000], NewExpiry::Clear);
+    }
+    let writer = Arc::new(Mutex::new(SnapshotWriter::new(&IDENTITY)));
+    let sink: SharedSink = writer.clone();
+    shard.keys.begin_cut(&sink);
+    while !shard.keys.walk_cut(32 << 10) {
+        let mut writer = writer.lock().expect("nothing panics while it is held");
+        assert!(writer.has_work() && writer.backlog() < 300_000, "{} bytes wait", writer.backlog());
+        while !writer.work(32 << 10) {}
+        while let Some(Op::Write { buffer, .. }) = writer.poll() {
+            writer.written(buffer);
+        }
+    }
+}
+
+#[test]
 fn every_flipped_bit_and_every_missing_byte_is_noticed() {
     let file = written(&mut small(), &[]);
     for bit in 0..file.len() * 8 {

@@ -138,7 +138,8 @@ impl SnapshotWriter {
         if let ValueRef::Shared(value) = entry.value() {
             if value.len() >= BLOCK_RAW_MAX {
                 self.push_shared(db, entry, value.clone());
-                return entry.key().len() + 64;
+                // The work comes later, but a walk that is told so leaves it at one.
+                return entry.key().len() + value.len();
             }
         }
         self.push_value(db, entry.key(), entry.value().into(), entry.expire_at())
