@@ -1068,7 +1068,8 @@ impl Executor {
                 let view = View { db: head.db, now: self.now, touch: head.touch };
                 if !self.locks.is_empty() {
                     let wants = footprint::wants_of(&self.shard.keys, command, &argv);
-                    if !self.locks.is_free(&wants) {
+                    // A script that waits may be of the same connection, which was not held up by it: what follows it must not come before it.
+                    if !self.locks.is_next(&wants) {
                         let origin = SliceOrigin::Peer(from, head.to);
                         self.keep(wants, origin, command, &argv, view, head.protocol);
                         continue;

@@ -2,11 +2,12 @@
 
 use crate::blocking;
 use crate::commands::{read_everything, Mix, LISTS, SETS, STRINGS};
-use crate::harness::Value;
+use crate::harness::{resp, Value};
 use crate::recorder::{reply, Recorded, Words};
 use crate::stress::{self, Run};
 use fastrand::Rng;
 use kora_check::history::Outcome;
+use std::time::{Duration, Instant};
 
 /// Does the commands in its arguments, each with the number of its words before it, and returns their replies. Errors are replies like others.
 const DO_ALL: &str = "
@@ -113,4 +114,43 @@ fn blocked_clients_are_served_after_scripts() {
         },
         |client| read_everything(&LISTS, client),
     );
+}
+
+/// Also where the script has to wait for transactions of others, and what follows it would not have to.
+#[test]
+fn nothing_of_a_pipeline_overtakes_a_script() {
+    const APPEND: &str = "return redis.call('APPEND', KEYS[1], ARGV[1])";
+    for workers in [2, 4] {
+        let server = stress::launch(workers).start();
+        let until = Instant::now() + Duration::from_millis(700);
+        std::thread::scope(|scope| {
+            for _ in 0..3 {
+                let mut client = server.client();
+                scope.spawn(move || {
+                    while Instant::now() < until {
+                        assert_eq!(client.command("MSET k0 1 k1 1 k2 1 k3 1 k4 1").text(), "OK");
+                    }
+                });
+            }
+            for number in 0..4 {
+                let mut client = server.client();
+                scope.spawn(move || {
+                    let key = format!("own:{number}");
+                    while Instant::now() < until {
+                        let pipeline: [&[&str]; 4] = [
+                            &["SET", &key, "a"],
+                            &["EVAL", APPEND, "1", &key, "b"],
+                            &["APPEND", &key, "c"],
+                            &["GET", &key],
+                        ];
+                        let frames: Vec<u8> = pipeline.iter().flat_map(|words| resp::encode(words)).collect();
+                        client.send_raw(&frames).expect("a pipeline is sent");
+                        let replies: Vec<Value> =
+                            pipeline.iter().map(|_| client.read().expect("a reply").value).collect();
+                        assert_eq!(replies[3].text(), "abc", "with {workers} workers: {replies:?}");
+                    }
+                });
+            }
+        });
+    }
 }

@@ -242,6 +242,11 @@ impl<W> Locks<W> {
         self.can_have(&wants).then(|| Lease(self.add_ticket(wants, None)))
     }
 
+    /// The same, without overtaking anybody: of who waits for the whole shard it is not known which keys it is about.
+    pub fn is_next(&self, wants: &Wants) -> bool {
+        self.can_have(wants)
+    }
+
     fn can_have(&self, wants: &Wants) -> bool {
         self.gate.is_free(wants.at_gate())
             && (self.is_empty() || wants.keys.iter().all(|&(key, mode)| self.is_key_free(key, mode)))
