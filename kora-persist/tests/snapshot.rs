@@ -131,7 +131,7 @@ fn a_walk_over_long_values_leaves_it_at_one_at_a_time() {
     let writer = Arc::new(Mutex::new(SnapshotWriter::new(&IDENTITY)));
     let sink: SharedSink = writer.clone();
     shard.keys.begin_cut(&sink);
-    while !shard.keys.walk_cut(32 << 10) {
+    while !shard.keys.walk_cut(1 << 10) {
         let mut writer = writer.lock().expect("nothing panics while it is held");
         assert!(writer.has_work() && writer.backlog() < 300_000, "{} bytes wait", writer.backlog());
         while !writer.work(32 << 10) {}
