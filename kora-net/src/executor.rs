@@ -1741,6 +1741,11 @@ impl Executor {
         self.next_tick_ms = self.now;
     }
 
+    /// Whether those who are served at the end have had their time twice.
+    pub(crate) fn is_stop_overdue(&self) -> bool {
+        self.stop_deadline.is_some_and(|deadline| Instant::now() >= deadline + STOP_TIME_MAX)
+    }
+
     /// While the process stops: whether this executor, and every other, has finished what was accepted.
     fn finished(&mut self) -> bool {
         if self.process.phase() == Phase::Running {

@@ -147,6 +147,8 @@ pub(crate) struct Current {
     pub since: Instant,
     /// For what.
     pub purpose: Purpose,
+    /// Whether the cut was made; before that it waits until it may hold all shards.
+    pub is_cut: bool,
     /// Keys at the cut.
     pub keys: u64,
     /// Changes of all shards at the cut.
@@ -214,7 +216,7 @@ impl Snapshots {
         if facts.current.is_some() {
             return false;
         }
-        facts.current = Some(Current { since: Instant::now(), purpose, keys: 0, changes: 0 });
+        facts.current = Some(Current { since: Instant::now(), purpose, is_cut: false, keys: 0, changes: 0 });
         self.told.store(0, Ordering::Relaxed);
         true
     }
@@ -297,7 +299,7 @@ impl Snapshots {
     /// The cut was made: so many keys, after so many changes.
     pub fn cut_made(&self, keys: u64, changes: u64) {
         if let Some(current) = &mut self.lock_facts().current {
-            (current.keys, current.changes) = (keys, changes);
+            (current.is_cut, current.keys, current.changes) = (true, keys, changes);
         }
     }
 
