@@ -31,6 +31,18 @@ pub enum Mode {
         /// The version of its format.
         version: u16,
     },
+    /// Say what is in a data directory, and stop.
+    Inspect {
+        /// The data directory.
+        dir: PathBuf,
+        /// Whether all of it is read.
+        whole: bool,
+    },
+    /// Have the log of a data directory end before its damage, and stop.
+    Repair {
+        /// The data directory.
+        dir: PathBuf,
+    },
 }
 
 /// A parsed command line.
@@ -56,14 +68,21 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<CommandLin
     let matches = command().try_get_matches_from(arguments)?;
     let (mode, matches) = match matches.subcommand() {
         Some((name, matches)) => {
-            let file = matches.get_one("file").cloned().expect("it is required");
+            let path = |name| matches.get_one(name).cloned().expect("it is required");
             let mode = match name {
-                IMPORT => Mode::Import { file },
+                IMPORT => Mode::Import { file: path("file") },
                 EXPORT => {
-                    Mode::Export { file, version: *matches.get_one("rdb-version").expect("it has a default") }
+                    let version = *matches.get_one("rdb-version").expect("it has a default");
+                    Mode::Export { file: path("file"), version }
                 }
+                INSPECT | CHECK => Mode::Inspect { dir: path("dir"), whole: name == CHECK },
+                REPAIR => Mode::Repair { dir: path("dir") },
                 other => unreachable!("{other} is no subcommand"),
             };
+            if !matches!(name, IMPORT | EXPORT) {
+                // They take no settings.
+                return Ok(CommandLine { mode, config: None, flags: Vec::new() });
+            }
             (mode, matches)
         }
         None if matches.get_flag("check-config") => (Mode::CheckConfig, &matches),
@@ -83,6 +102,9 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<CommandLin
 
 const IMPORT: &str = "import";
 const EXPORT: &str = "export";
+const INSPECT: &str = "inspect";
+const CHECK: &str = "check";
+const REPAIR: &str = "repair";
 
 fn command() -> Command {
     let command = Command::new("kora")
@@ -115,7 +137,8 @@ fn command() -> Command {
                 .help("Print the effective configuration as TOML, with the origin of each value"),
         )
         .subcommand(import())
-        .subcommand(export());
+        .subcommand(export())
+        .subcommands(tools());
     with_settings(command)
 }
 
@@ -151,6 +174,29 @@ fn export() -> Command {
                 .help("Version of the format: 12 for Redis 7.4 and newer, 11 for 7.2, 10 for 7.0. Fields that expire need 12"),
         );
     with_settings(command)
+}
+
+/// What looks at a data directory, or mends it. No server may be running there.
+fn tools() -> [Command; 3] {
+    let dir = || {
+        let dir = Arg::new("dir").value_name("DIR").required(true);
+        dir.value_parser(clap::value_parser!(PathBuf)).help("The data directory")
+    };
+    [
+        Command::new(INSPECT)
+            .about("Say what is in a data directory and what a start there would restore")
+            .arg(dir()),
+        Command::new(CHECK)
+            .about("The same, reading all of it; the exit code says whether everything is whole")
+            .arg(dir()),
+        Command::new(REPAIR)
+            .about("Have a damaged log end before the damage, so that a server starts")
+            .long_about(
+                "Has the log end before the damage and puts snapshots aside that cannot be used, so that a server starts with what comes before it. \
+                 What is taken away is kept in a folder backup-<time> of the data directory. Without damage nothing is done.",
+            )
+            .arg(dir()),
+    ]
 }
 
 /// Adds the flags of the configuration.

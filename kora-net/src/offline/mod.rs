@@ -1,10 +1,11 @@
-//! What works on a data directory without a server: Redis's RDB files in and out.
+//! What works on a data directory without a server: Redis's RDB files in and out; what is there, whether it is whole, and how it is mended.
 //!
 //! An import makes the first snapshot of an empty directory, and the server that starts there loads it. An export restores what a server would restore,
-//! newest snapshot and log, into memory and writes it as an RDB file. Both hold the directory's lock, so no server runs there meanwhile.
+//! newest snapshot and log, into memory and writes it as an RDB file. All of it holds the directory's lock, so no server runs there meanwhile.
 
 mod export;
 mod import;
+pub mod tools;
 
 pub use export::{export, ExportReport};
 pub use import::{import, ImportOptions, ImportReport};
@@ -48,6 +49,9 @@ pub enum OfflineError {
         /// What and where.
         error: SnapshotError,
     },
+    /// The directory cannot be looked at or mended.
+    #[error(transparent)]
+    Tool(#[from] kora_persist::tools::ToolError),
     /// A file cannot be opened, made, read or written.
     #[error("{0}: {1}")]
     Io(PathBuf, io::Error),
