@@ -177,6 +177,66 @@ fn dumps_of_either_server_are_restored_by_the_other() {
     assert!(refused == 0 || !is_8(&launch) && refused < 4, "{refused}");
 }
 
+#[test]
+fn keys_migrate_to_the_other_server_and_back() {
+    let launch = Launch::redis();
+    let (redis, kora) = (launch.start(), Launch::kora().workers(2).start());
+    let (mut there, mut here) = (redis.client(), kora.client());
+    fill(&mut there, 5, false);
+    let before: BTreeMap<Vec<u8>, String> =
+        keys(&mut there).into_iter().map(|key| (key.clone(), meaning(&mut there, &key))).collect();
+    let port = |server: &Server| server.address().port().to_string();
+    let (to_redis, to_kora) = (port(&redis), port(&kora));
+    // All at once, then one by one: by then there is a connection.
+    for key in before.keys() {
+        let answer = there.call(&[&b"MIGRATE"[..], b"127.0.0.1", to_kora.as_bytes(), key, b"0", b"5000"]);
+        assert_eq!(answer.text(), "OK", "{}", String::from_utf8_lossy(key));
+    }
+    assert_eq!(there.command("DBSIZE").int(), 0);
+    let all: Vec<&[u8]> = before.keys().map(Vec::as_slice).collect();
+    let migrate = |client: &mut Client, options: &[&[u8]]| {
+        let mut words = vec![&b"MIGRATE"[..], b"127.0.0.1", to_redis.as_bytes(), b"", b"0", b"5000"];
+        words.extend(options);
+        words.push(b"KEYS");
+        words.extend(&all);
+        client.call(&words)
+    };
+    // Those that 7.0 cannot read stay, and it says so.
+    let first = migrate(&mut here, &[b"COPY"]);
+    let refused = first.is_error();
+    assert!(
+        !refused || first.text().starts_with("ERR Target instance replied with error: ERR DUMP"),
+        "{first:?}"
+    );
+    assert_eq!(here.command("EXISTS list:200 set:3000").int(), 2);
+    assert!(migrate(&mut here, &[]).text().ends_with("BUSYKEY Target key name already exists."));
+    assert_eq!(here.command("EXISTS list:200 set:3000").int(), 2);
+    assert_eq!(migrate(&mut here, &[b"REPLACE"]).is_error(), refused);
+    assert_eq!(here.command("EXISTS list:200 set:3000").int(), 0);
+    for (key, meant) in &before {
+        let name = String::from_utf8_lossy(key).into_owned();
+        let holder = if here.call(&[b"EXISTS", &key[..]]).int() == 1 { &mut here } else { &mut there };
+        assert!(without_expiry(&meaning(holder, key)) == without_expiry(meant), "{name}");
+    }
+    // Where nobody listens, nothing goes.
+    here.command("SET stays 1");
+    drop(redis);
+    let answer = here.command(&format!("MIGRATE 127.0.0.1 {to_redis} stays 0 500"));
+    assert!(answer.text().starts_with("IOERR error or timeout"), "{answer:?}");
+    assert_eq!(here.command("GET stays").text(), "1");
+    here.command("MULTI");
+    here.command(&format!("MIGRATE 127.0.0.1 {to_redis} stays 0 500"));
+    let answers = here.command("EXEC");
+    assert_eq!(answers.items()[0].text(), "ERR MIGRATE is not allowed in transactions");
+}
+
+/// MIGRATE says how long a key has to live, not until when: it comes a little later.
+fn without_expiry(meaning: &str) -> String {
+    let (kind, rest) = meaning.split_once(' ').expect("the type");
+    let (expiry, content) = rest.split_once(' ').expect("the expiry");
+    format!("{kind} {} {content}", expiry == "-1")
+}
+
 /// All databases as one number: DEBUG DIGEST. Streams have their entries in it, not their groups.
 fn digest(client: &mut Client) -> String {
     client.command("DEBUG DIGEST").text()

@@ -122,6 +122,8 @@ bitflags! {
         const DELETE = 1 << 7;
         /// Access depends on the arguments.
         const VARIABLE_FLAGS = 1 << 8;
+        /// There may be other keys that the specification does not find.
+        const INCOMPLETE = 1 << 9;
     }
 }
 
@@ -130,8 +132,9 @@ bitflags! {
 pub enum Begin {
     /// At this argument; the command's name is 0 (a subcommand's is 1).
     Index(u8),
-    /// After this word, which is looked for from this argument on. Without the word there are no keys.
-    Keyword(&'static str, u8),
+    /// After this word, which is looked for from this argument on; from the end backwards when it is negative, -1 being the last one.
+    /// Without the word there are no keys.
+    Keyword(&'static str, i8),
     /// After the last STORE of SORT.
     SortStore,
     /// What the BY and GET patterns of SORT make of the elements: not among the arguments.
@@ -185,16 +188,23 @@ impl KeySpec {
     pub const fn after(word: &'static str, from: u8, flags: KeyFlags) -> KeySpec {
         KeySpec {
             flags,
-            begin: Begin::Keyword(word, from),
+            begin: Begin::Keyword(word, from as i8),
             find: Find::Range { last: 0, step: 1, limit: 0 },
             notes: "",
         }
     }
 
+    /// All arguments after a word, which is looked for from the argument `from` of the end backwards. `word` is in upper case.
+    pub const fn rest_after(word: &'static str, from: i8, flags: KeyFlags) -> KeySpec {
+        assert!(from < 0);
+        let find = Find::Range { last: -1, step: 1, limit: 0 };
+        KeySpec { flags, begin: Begin::Keyword(word, from), find, notes: "" }
+    }
+
     /// The first half of the arguments after the word STREAMS, which is looked for from argument `from` on.
     pub const fn streams(from: u8, flags: KeyFlags) -> KeySpec {
         let find = Find::Range { last: -1, step: 1, limit: 2 };
-        KeySpec { flags, begin: Begin::Keyword("STREAMS", from), find, notes: "" }
+        KeySpec { flags, begin: Begin::Keyword("STREAMS", from as i8), find, notes: "" }
     }
 
     /// The key after the STORE option of SORT.
@@ -298,8 +308,14 @@ impl Begin {
         match self {
             Begin::Index(index) => index as usize,
             Begin::Keyword(word, from) => {
-                let found =
-                    (from as usize..argv.len()).find(|&at| argv[at].eq_ignore_ascii_case(word.as_bytes()));
+                let is_word = |at: &usize| argv[*at].eq_ignore_ascii_case(word.as_bytes());
+                let found = match usize::try_from(from) {
+                    Ok(from) => (from..argv.len()).find(is_word),
+                    Err(_) => {
+                        let last = argv.len().checked_sub(from.unsigned_abs() as usize);
+                        last.and_then(|last| (1..=last).rev().find(is_word))
+                    }
+                };
                 found.map_or(argv.len(), after)
             }
             Begin::SortPatterns => argv.len(),
@@ -469,6 +485,7 @@ pub enum ScriptCommand {
 #[allow(missing_docs)] // the names are those of the commands
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ServerCommand {
+    Migrate,
     Ping,
     Echo,
     Auth,

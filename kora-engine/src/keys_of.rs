@@ -15,6 +15,9 @@ pub struct KeyAt {
 /// The keys of a command, in the order of its arguments and of its key specifications. `argv` starts with the name;
 /// the arity has been checked. None when the specifications point outside the arguments.
 pub fn keys_of(command: &Command, argv: &[&[u8]]) -> Option<Vec<KeyAt>> {
+    if command.full_name == "migrate" {
+        return Some(keys_of_migrate(command, argv));
+    }
     let mut keys = Vec::new();
     let keys_are_optional = command.spec.flags.contains(Flags::NO_MANDATORY_KEYS);
     for spec in command.spec.keys {
@@ -30,6 +33,23 @@ pub fn keys_of(command: &Command, argv: &[&[u8]]) -> Option<Vec<KeyAt>> {
         return None;
     }
     Some(keys)
+}
+
+/// Either the one key, or, when that is empty, what comes after KEYS, if that is no password.
+fn keys_of_migrate(command: &Command, argv: &[&[u8]]) -> Vec<KeyAt> {
+    let flags = command.spec.keys[0].flags;
+    let mut at = 6;
+    while at < argv.len() {
+        if args::is(argv[at], "keys") && argv[3].is_empty() {
+            return (at + 1..argv.len()).map(|index| KeyAt { index, flags }).collect();
+        }
+        at += match argv[at] {
+            word if args::is(word, "auth") => 2,
+            word if args::is(word, "auth2") => 3,
+            _ => 1,
+        };
+    }
+    vec![KeyAt { index: 3, flags }]
 }
 
 /// Where what happens to the key depends on the arguments: SET reads the old value only with GET or a condition on it,
@@ -55,7 +75,7 @@ fn flags_given(command: &Command, argv: &[&[u8]], flags: KeyFlags) -> KeyFlags {
 impl KeyFlags {
     /// The names that COMMAND INFO and GETKEYSANDFLAGS print.
     pub fn names(self) -> impl Iterator<Item = &'static str> {
-        const NAMES: [(KeyFlags, &str); 9] = [
+        const NAMES: [(KeyFlags, &str); 10] = [
             (KeyFlags::RO, "RO"),
             (KeyFlags::RW, "RW"),
             (KeyFlags::OW, "OW"),
@@ -64,6 +84,7 @@ impl KeyFlags {
             (KeyFlags::UPDATE, "update"),
             (KeyFlags::INSERT, "insert"),
             (KeyFlags::DELETE, "delete"),
+            (KeyFlags::INCOMPLETE, "incomplete"),
             (KeyFlags::VARIABLE_FLAGS, "variable_flags"),
         ];
         NAMES.into_iter().filter(move |(flag, _)| self.contains(*flag)).map(|(_, name)| name)

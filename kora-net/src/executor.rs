@@ -408,6 +408,7 @@ impl Executor {
         self.ring.publish_recycled();
         self.release_replies();
         self.receive_mail();
+        self.take_errands();
         for _ in 0..self.ready.len() {
             let index = self.ready.pop_front().expect("counted");
             self.resume(index);
@@ -482,6 +483,7 @@ impl Executor {
             || self.has_load()
             || self.has_news_of_log()
             || self.has_news_of_snapshot()
+            || self.process.errand_desk(self.id).has_some()
             || self.process.phase() != Phase::Running
         {
             None

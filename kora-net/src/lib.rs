@@ -18,6 +18,7 @@
 //! | [`multi`] | MULTI and EXEC: the queue of a connection, and its execution as one |
 //! | [`watch`] | WATCH: whether keys have changed |
 //! | [`offline`] | Redis's files into and out of a data directory, without a server |
+//! | `errand` | what threads of their own do for coordinators |
 //! | `commands` | connection, server and cluster commands |
 
 mod blocking;
@@ -25,6 +26,7 @@ mod commands;
 pub mod connection;
 pub mod coordinate;
 mod dispatch;
+mod errand;
 pub mod executor;
 pub mod limits;
 pub mod listener;

@@ -1,5 +1,7 @@
 //! What the executors of one process share: counters that are summed anyway, doorbells, and the end.
 
+use crate::commands::migrate::Connections;
+use crate::errand;
 use crate::limits::{NOFILE_PER_EXECUTOR, NOFILE_RESERVED};
 use crate::mail::Doorbell;
 use crate::memory::Gauge;
@@ -69,6 +71,10 @@ pub struct Process {
     pub(crate) progress: Progress,
     /// What waits to be loaded, per executor.
     load_desks: Box<[Desk]>,
+    /// What threads have done for coordinators, per executor.
+    errand_desks: Box<[errand::Desk]>,
+    /// Connections to other servers.
+    pub(crate) migrations: Connections,
     /// How loading has ended.
     loaded: (Mutex<Option<Result<(), String>>>, Condvar),
     /// See [`Phase`].
@@ -114,6 +120,8 @@ impl Process {
             storage,
             progress,
             load_desks: (0..executors).map(|_| Desk::default()).collect(),
+            errand_desks: (0..executors).map(|_| errand::Desk::default()).collect(),
+            migrations: Connections::default(),
             loaded: Default::default(),
             doorbells,
             run_id: hex(),
@@ -166,6 +174,11 @@ impl Process {
     #[inline]
     pub fn is_loading(&self) -> bool {
         self.loading.load(Ordering::Relaxed)
+    }
+
+    /// What threads have done for coordinators of an executor.
+    pub(crate) fn errand_desk(&self, executor: u16) -> &errand::Desk {
+        &self.errand_desks[executor as usize]
     }
 
     /// What waits to be loaded by an executor.

@@ -68,6 +68,7 @@ families! {
     lists
     maxmemory
     memory
+    migrate
     multiple_keys
     object
     object_of_collections

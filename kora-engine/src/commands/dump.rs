@@ -1,4 +1,4 @@
-//! DUMP and RESTORE: a value as bytes, and back.
+//! DUMP and RESTORE: a value as bytes, and back. MIGRATE, which is the network layer's, has its row here.
 //!
 //! What takes long goes on in slices. A dump observes its key and begins again when that changes, as COPY does; a large string
 //! is kept by reference instead. A restore builds the value beside the keyspace and puts it in its place at the end.
@@ -6,12 +6,14 @@
 use super::watched::RESTARTS_MAX;
 use crate::args;
 use crate::change::{Change, ChangeSink, UnixMs};
-use crate::command::{Categories, CommandSpec, Flags, Group, KeyFlags, KeySpec, Run, Spread, ROW};
+use crate::command::{
+    Categories, CommandSpec, Flags, Group, KeyFlags, KeySpec, Run, ServerCommand, Spread, ROW,
+};
 use crate::error::Error;
 use crate::exec::{Continuation, Exec, Flow, Outcome, DONE};
 use crate::keyspace::{NewExpiry, Usage, View};
 use crate::limits::{BYTES_AT_ONCE, BYTES_PER_SEGMENT};
-use crate::rdb::{payload, version_for, Crc64, Loaded, Loader, Slice, Source, Writer};
+use crate::rdb::{payload, Crc64, Dumper, Loaded, Loader, Slice, Source};
 use crate::reply::Reply;
 use crate::shard::Shard;
 use crate::table::{NewValue, ValueRef};
@@ -26,6 +28,9 @@ const ELEMENTS_AT_ONCE: usize = 1024;
 
 /// Elements that are dumped or restored in the time of a visit to one segment.
 const ELEMENTS_PER_SEGMENT: usize = 64;
+
+/// What MIGRATE does to keys.
+const MOVED: KeyFlags = KeyFlags::RW.union(KeyFlags::ACCESS).union(KeyFlags::DELETE);
 
 const WRITES: Flags = Flags::WRITE.union(Flags::DENYOOM);
 
@@ -60,6 +65,21 @@ pub(crate) const ROWS: &[CommandSpec] = &[
     },
     RESTORE,
     CommandSpec {
+        name: "migrate",
+        arity: -6,
+        flags: Flags::WRITE.union(Flags::MOVABLEKEYS),
+        categories: Categories::KEYSPACE.union(Categories::DANGEROUS),
+        keys: &[KeySpec::one(3, MOVED), KeySpec::rest_after("KEYS", -2, MOVED.union(KeyFlags::INCOMPLETE))],
+        complexity: "As DUMP and DEL here, RESTORE there and the way between",
+        summary: "Moves keys to another server.",
+        syntax:
+            "host port key destination-db timeout [COPY] [REPLACE] [AUTH password | AUTH2 username password] \
+                 [KEYS key [key ...]]",
+        tips: &["nondeterministic_output"],
+        run: Run::Server(ServerCommand::Migrate),
+        ..KEY
+    },
+    CommandSpec {
         name: "restore-asking",
         flags: WRITES.union(Flags::ASKING),
         since: "3.0.0",
@@ -92,52 +112,13 @@ fn dump(exec: &mut Exec<'_>, reply: &mut dyn Reply) -> Outcome {
             Subject::Key { view, watch }
         }
         _ => {
-            let mut dumped = Dumped::begin(value);
+            let mut dumped = Dumper::begin(value);
             dumped.advance(value, usize::MAX);
             reply.bulk(&dumped.close());
             return DONE;
         }
     };
     Ok(Flow::Later(Box::new(Dumping { subject, dumped: None, beginnings: 0 })))
-}
-
-/// A payload that is being made.
-struct Dumped {
-    writer: Writer,
-    version: u16,
-    out: Vec<u8>,
-    /// Of the bytes up to here.
-    crc: Crc64,
-    checked: usize,
-}
-
-impl Dumped {
-    fn begin(value: ValueRef<'_>) -> Dumped {
-        let version = version_for(value);
-        let mut writer = Writer::new(version);
-        let encoding = writer.begin(value).expect("it is the version that the value needs");
-        Dumped { writer, version, out: vec![encoding as u8], crc: Crc64::default(), checked: 0 }
-    }
-
-    fn advance(&mut self, value: ValueRef<'_>, elements: usize) -> bool {
-        let complete = self.writer.advance(value, &mut self.out, elements);
-        self.check();
-        complete
-    }
-
-    /// Adds to the checksum what was written.
-    fn check(&mut self) {
-        self.crc.update(&self.out[self.checked..]);
-        self.checked = self.out.len();
-    }
-
-    /// The whole payload.
-    fn close(mut self) -> Vec<u8> {
-        self.out.extend_from_slice(&self.version.to_le_bytes());
-        self.check();
-        self.out.extend_from_slice(&self.crc.value().to_le_bytes());
-        self.out
-    }
 }
 
 /// Whether a key was changed.
@@ -164,7 +145,7 @@ enum Subject {
 /// A dump under way.
 struct Dumping {
     subject: Subject,
-    dumped: Option<Dumped>,
+    dumped: Option<Dumper>,
     beginnings: u32,
 }
 
@@ -175,7 +156,7 @@ impl Continuation for Dumping {
         let complete = match subject {
             Subject::String(bytes) => {
                 let value = ValueRef::Shared(bytes);
-                dumped.get_or_insert_with(|| Dumped::begin(value)).advance(value, elements)
+                dumped.get_or_insert_with(|| Dumper::begin(value)).advance(value, elements)
             }
             Subject::Key { view, watch } => {
                 view.now = now;
@@ -189,7 +170,7 @@ impl Continuation for Dumping {
                 let value = entry.value();
                 if std::mem::take(&mut watch.borrow_mut().is_touched) || dumped.is_none() {
                     *beginnings += 1;
-                    *dumped = Some(Dumped::begin(value));
+                    *dumped = Some(Dumper::begin(value));
                 }
                 let elements = if *beginnings < RESTARTS_MAX { elements } else { usize::MAX };
                 dumped.as_mut().expect("begun above").advance(value, elements)

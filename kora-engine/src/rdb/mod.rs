@@ -31,6 +31,7 @@ mod write;
 pub use crc64::Crc64;
 pub use error::{Error, Problem};
 pub use load::{Loaded, Loader};
+pub use payload::Dumper;
 pub use source::{Slice, Source};
 pub use string::{length, number, put_length, put_string, string, Length};
 pub use write::{version_for, NeedsVersion, Sink, Writer};

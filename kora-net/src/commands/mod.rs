@@ -20,6 +20,7 @@ mod info;
 mod latency;
 mod lifecycle;
 mod memory;
+pub(crate) mod migrate;
 mod save;
 pub(crate) mod script;
 mod slowlog;
@@ -50,6 +51,7 @@ pub(crate) fn run(
     reply: &mut dyn Reply,
 ) -> Result<Served, Error> {
     match server {
+        ServerCommand::Migrate => migrate::run(executor, index, argv),
         ServerCommand::Ping => connection::ping(argv, reply),
         ServerCommand::Echo => connection::echo(argv, reply),
         ServerCommand::Auth => connection::auth(executor, index, argv, reply),
