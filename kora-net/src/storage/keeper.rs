@@ -240,6 +240,7 @@ impl Worker {
         }
     }
 
+    /// Oldest segments first: of what a torn end has left behind in them, the headers of later runs say that it is void.
     fn recycle(&mut self) {
         use std::sync::atomic::Ordering::Relaxed;
         let (done, kept): (Vec<Full>, Vec<Full>) =

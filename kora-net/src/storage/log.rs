@@ -8,6 +8,7 @@
 
 use super::keeper::{Full, Prepared, FIRST_SEGMENT_BYTES, SEGMENT_BYTES};
 use super::SharedLog;
+use crate::connection::Connection;
 use crate::coordinate::Entry;
 use crate::executor::Executor;
 use crate::ring::SocketRing;
@@ -41,6 +42,8 @@ pub(crate) struct Log {
     files: Vec<(u64, File)>,
     /// A segment was asked for.
     asked: bool,
+    /// Nothing is written any more, and who waited for that has been sent away.
+    lost: bool,
     /// Where its clock begins.
     began: quanta::Instant,
     /// Whether replies wait.
@@ -95,6 +98,7 @@ impl Executor {
             writer,
             files: Vec::new(),
             asked: true,
+            lost: false,
             began: self.clock.now(),
             strict: sync == WalSync::EveryWrite,
             sealed: 0,
@@ -169,7 +173,8 @@ impl Executor {
         match &mut self.log {
             Some(log) if log.strict || wanted => {
                 let lsn = log.gate();
-                if log.shared.order.durable() >= lsn || log.writer.borrow().poisoned().is_some() {
+                // Once nothing is written any more, only reads are answered.
+                if log.shared.order.durable() >= lsn || log.lost {
                     return false;
                 }
                 log.awaiting.push_back(Awaiting { lsn, index, generation });
@@ -182,6 +187,9 @@ impl Executor {
     /// Sends the replies whose changes are durable.
     pub(crate) fn release_replies(&mut self) {
         let Some(log) = &mut self.log else { return };
+        if !log.lost && self.process.storage.as_ref().is_some_and(|storage| storage.is_poisoned()) {
+            return self.lose_log();
+        }
         if log.awaiting.is_empty() {
             return;
         }
@@ -193,10 +201,6 @@ impl Executor {
                 log.shared.awaited[id].store(u64::MAX, Ordering::SeqCst);
                 return;
             };
-            if self.process.storage.as_ref().is_some_and(|storage| storage.is_poisoned()) {
-                self.drop_awaiting();
-                return;
-            }
             if lsn > durable {
                 // First said, then looked again: whoever makes it durable in between rings.
                 log.shared.awaited[id].store(lsn, Ordering::SeqCst);
@@ -210,17 +214,41 @@ impl Executor {
         }
     }
 
-    /// What these clients asked for will not be durable, so they are not told that it was done. Nor that it was not: it may be in the file.
+    /// Nothing is written any more. What was asked for before and not answered yet may have changed something that will not be durable: these clients are not told that it was done. Nor
+    /// that it was not: it may be in the file. Whoever asks from now on is refused, or only reads.
     #[cold]
-    fn drop_awaiting(&mut self) {
-        let log = self.log.as_mut().expect("its replies wait");
-        let clients = std::mem::take(&mut log.awaiting);
-        tracing::error!(clients = clients.len(), "closing clients whose writes could not be made durable");
-        for Awaiting { index, generation, .. } in clients {
+    fn lose_log(&mut self) {
+        let log = self.log.as_mut().expect("it was there");
+        log.lost = true;
+        let strict = log.strict;
+        log.shared.awaited[self.id as usize].store(u64::MAX, Ordering::SeqCst);
+        let awaiting = std::mem::take(&mut log.awaiting);
+        let mut lost: Vec<u32> = if strict {
+            let unanswered = |connection: &Connection| {
+                let waits = connection.sending.as_ref().is_some_and(|sending| sending.awaits_log);
+                waits || !connection.out.is_empty() || !connection.pending.is_empty()
+            };
+            self.connections()
+                .filter(|(_, connection)| unanswered(connection))
+                .map(|(index, _)| index)
+                .collect()
+        } else {
+            Vec::new()
+        };
+        for Awaiting { index, generation, .. } in awaiting {
             if self.connection_of(index, generation).is_some() {
                 self.forget_awaited(index);
-                self.drop_connection(index);
+                if !lost.contains(&index) {
+                    lost.push(index);
+                }
             }
+        }
+        if !lost.is_empty() {
+            tracing::error!(clients = lost.len(), "closing clients whose writes could not be made durable");
+        }
+        for index in lost {
+            self.connection(index).out.clear();
+            self.drop_connection(index);
         }
     }
 
@@ -228,9 +256,10 @@ impl Executor {
     pub(crate) fn has_news_of_log(&self) -> bool {
         let Some(log) = &self.log else { return false };
         let durable = || log.shared.order.durable();
-        log.awaiting.front().is_some_and(|first| {
-            first.lsn <= durable() || self.process.storage.as_ref().is_some_and(|s| s.is_poisoned())
-        }) || (log.asked && log.shared.keeper.is_ready(self.id))
+        let poisoned = || self.process.storage.as_ref().is_some_and(|storage| storage.is_poisoned());
+        log.awaiting.front().is_some_and(|first| first.lsn <= durable())
+            || (log.asked && log.shared.keeper.is_ready(self.id))
+            || (!log.lost && poisoned())
     }
 
     /// Has written what is to be written now.
