@@ -50,6 +50,8 @@ pub enum Mode {
 pub struct CommandLine {
     /// What to do.
     pub mode: Mode,
+    /// An RDB file that a server without data begins with.
+    pub import: Option<PathBuf>,
     /// The configuration file that was named.
     pub config: Option<PathBuf>,
     /// Key and text of every flag that sets a key.
@@ -81,7 +83,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<CommandLin
             };
             if !matches!(name, IMPORT | EXPORT) {
                 // They take no settings.
-                return Ok(CommandLine { mode, config: None, flags: Vec::new() });
+                return Ok(CommandLine { mode, import: None, config: None, flags: Vec::new() });
             }
             (mode, matches)
         }
@@ -97,7 +99,11 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<CommandLin
             Some((key.name, texts.cloned().collect::<Vec<_>>().join(",")))
         })
         .collect();
-    Ok(CommandLine { mode, config: matches.get_one("config").cloned(), flags })
+    let import = match mode {
+        Mode::Serve => matches.get_one("import").cloned(),
+        _ => None,
+    };
+    Ok(CommandLine { mode, import, config: matches.get_one("config").cloned(), flags })
 }
 
 const IMPORT: &str = "import";
@@ -135,6 +141,13 @@ fn command() -> Command {
                 .long("print-config")
                 .action(ArgAction::SetTrue)
                 .help("Print the effective configuration as TOML, with the origin of each value"),
+        )
+        .arg(
+            Arg::new("import")
+                .long("import")
+                .value_name("FILE")
+                .value_parser(clap::value_parser!(PathBuf))
+                .help("Begin with the keys of an RDB file, if data_dir has no data yet; with data it is passed over"),
         )
         .subcommand(import())
         .subcommand(export())

@@ -26,7 +26,7 @@ fn main() -> ExitCode {
     let loaded = Sources::gather(line.config.as_deref(), line.flags)
         .and_then(|sources| config::load(sources, &Machine::of_this_process()));
     ExitCode::from(match loaded {
-        Ok(loaded) => answer(line.mode, loaded),
+        Ok(loaded) => answer(line.mode, line.import.as_deref(), loaded),
         Err(ConfigErrors(errors)) => {
             for error in errors {
                 eprintln!("{error}");
@@ -36,7 +36,11 @@ fn main() -> ExitCode {
     })
 }
 
-fn answer(mode: Mode, loaded: Loaded) -> u8 {
+fn answer(mode: Mode, import: Option<&Path>, loaded: Loaded) -> u8 {
+    if let Some(Err(error)) = import.map(|file| kora::transfer::import_if_empty(&loaded.config, file)) {
+        eprintln!("kora: --import: {error}");
+        return EXIT_FAILED;
+    }
     match mode {
         Mode::CheckConfig => {
             println!("{}", loaded.summary());

@@ -37,6 +37,21 @@ pub fn import(config: &Config, file: &Path) -> Result<String, TransferError> {
     Ok(told_import(&report, file, directory, began.elapsed().as_secs_f64()))
 }
 
+/// Imports an RDB file before the server starts, unless the data directory has data already: so the same command line starts it again.
+///
+/// # Errors
+/// Nothing was imported, for another reason.
+pub fn import_if_empty(config: &Config, file: &Path) -> Result<(), TransferError> {
+    match import(config, file) {
+        Ok(text) => print!("{text}"),
+        Err(TransferError::Offline(OfflineError::NotEmpty(directory))) => {
+            println!("{} has data already: --import is passed over.", directory.display());
+        }
+        Err(error) => return Err(error),
+    }
+    Ok(())
+}
+
 fn told_import(report: &ImportReport, file: &Path, directory: &Path, seconds: f64) -> String {
     let by = report.written_by.as_ref().map_or(String::new(), |by| format!(" ({by})"));
     let mut text = format!(

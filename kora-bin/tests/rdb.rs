@@ -333,6 +333,29 @@ fn a_server_that_is_started_in_an_imported_directory_has_the_keys() {
 }
 
 #[test]
+fn a_server_that_is_to_import_begins_with_the_keys_and_keeps_what_it_has_later() {
+    let redis = Launch::redis().start();
+    let mut client = redis.client();
+    client.command("MSET a 1 b 2 c 3");
+    let (file, folder) = (save(&redis), Folder::new());
+    let launch = Launch::kora().workers(2).data_dir(&folder.0).argument("--import").argument(path(&file));
+    for expected in [["1", "2"], ["new", "2"]] {
+        let mut server = launch.start();
+        let mut imported = server.client();
+        while imported.command("PING").text().starts_with("LOADING") {
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        assert_eq!(["a", "b"].map(|key| imported.call(&["GET", key]).text()), expected);
+        imported.command("SET a new");
+        server.signal(libc::SIGTERM);
+        assert!(server.wait().status.success());
+    }
+    let output = Launch::kora().argument("--import").argument(path(&file)).start_or_exit();
+    let Err(exit) = output else { panic!("it needs a directory") };
+    assert!(exit.output.contains("data_dir is not set"), "{}", exit.output);
+}
+
+#[test]
 fn what_cannot_be_imported_leaves_nothing_behind() {
     let folder = Folder::new();
     let (file, data) = (folder.join("dump.rdb"), folder.join("data"));
