@@ -147,3 +147,25 @@ fn whatever_is_damaged_a_repair_leaves_what_comes_before_it() {
     }
     assert!(damaged > 50, "{damaged}");
 }
+
+#[test]
+fn a_first_block_that_cannot_be_read_is_damage() {
+    let data = Data::new();
+    let mut file = header(1, 1, 1, 0).encode().to_vec();
+    for first in 1..20 {
+        chunk(&mut file, 0, 1, first..first + 1, first - 1);
+    }
+    for at in [0, 9, 20, BLOCK_BYTES] {
+        let mut bad = file.clone();
+        match bad.get_mut(at) {
+            // As a whole: as if it had never been written.
+            _ if at == BLOCK_BYTES => bad[..at].fill(0),
+            byte => *byte.unwrap() ^= 1,
+        }
+        fs::write(data.segment(1), bad).unwrap();
+        let found = check(&data.0).unwrap();
+        assert!(!found.is_sound(), "{found}");
+        let done = repair(&data.0, &format!("backup-{at}")).unwrap();
+        assert!(done.after.is_sound() && !data.segment(1).exists());
+    }
+}

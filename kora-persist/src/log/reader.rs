@@ -54,14 +54,20 @@ const SPOTS_MAX: usize = 16;
 impl SegmentReader {
     /// Of a file of so many bytes whose first block is this.
     pub fn new(header: &SegmentHeader, bytes: u64) -> SegmentReader {
+        let after_lsn = header.first_lsn.saturating_sub(1);
+        SegmentReader { after_lsn, ..SegmentReader::of_segment(header.segment, bytes) }
+    }
+
+    /// Of a file of so many bytes of which only the number is known.
+    pub(crate) fn of_segment(segment: u64, bytes: u64) -> SegmentReader {
         SegmentReader {
-            segment: header.segment,
+            segment,
             bytes,
             at: BLOCK_BYTES as u64,
             window: Vec::new(),
             window_at: 0,
             last_lsn: 0,
-            after_lsn: header.first_lsn.saturating_sub(1),
+            after_lsn: 0,
             suspects: true,
             hole: None,
             spots: Vec::new(),

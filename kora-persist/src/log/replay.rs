@@ -11,7 +11,7 @@ use super::reader::{SegmentReader, Spot};
 use super::segment::{HeaderError, SegmentHeader};
 use crate::block::BLOCK_BYTES;
 use crate::error::DecodeError;
-use crate::frame::FrameHead;
+use crate::frame::{self, FrameHead, HEADER_BYTES};
 use crate::record::{self, Entry};
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashSet, VecDeque};
@@ -151,6 +151,8 @@ pub struct Replay<F> {
     end: End,
     ended: bool,
     read: u64,
+    /// Numbers and sizes of the files whose first block is not that of this segment.
+    headless: Vec<(u64, u64, HeaderError)>,
 }
 
 impl<F: Files> Replay<F> {
@@ -161,7 +163,7 @@ impl<F: Files> Replay<F> {
     pub fn open(mut files: F, directory: Option<u64>, from: u64) -> Result<Replay<F>, LogError> {
         let listed = files.list().map_err(|error| LogError::Io("the segments of the log".into(), error))?;
         let mut end = End { next_segment: 1, last_lsn: from.saturating_sub(1), ..End::default() };
-        let mut sources = Vec::new();
+        let (mut sources, mut headless) = (Vec::new(), Vec::new());
         for (segment, bytes) in listed {
             end.next_segment = end.next_segment.max(segment.saturating_add(1));
             let mut block = [0; BLOCK_BYTES];
@@ -170,9 +172,13 @@ impl<F: Files> Replay<F> {
             let header = match SegmentHeader::decode(&block) {
                 Ok(header) => header,
                 // Made ready and not written.
-                Err(HeaderError::Empty) => continue,
+                Err(error @ HeaderError::Empty) => {
+                    headless.push((segment, bytes, error));
+                    continue;
+                }
                 // Its changes are missing, which their positions tell.
                 Err(error @ (HeaderError::Checksum | HeaderError::Magic)) => {
+                    headless.push((segment, bytes, error));
                     end.unreadable.push((segment, error));
                     continue;
                 }
@@ -182,6 +188,7 @@ impl<F: Files> Replay<F> {
             };
             // Made ready again, and not written since.
             if header.segment != segment || read < BLOCK_BYTES {
+                headless.push((segment, bytes, HeaderError::Empty));
                 continue;
             }
             if directory.is_some_and(|directory| directory != header.directory) {
@@ -214,6 +221,7 @@ impl<F: Files> Replay<F> {
             end,
             ended: false,
             read: 0,
+            headless,
         })
     }
 
@@ -425,12 +433,41 @@ impl<F: Files> Replay<F> {
 
     fn finish(&mut self) -> Result<(), LogError> {
         self.conclude();
+        self.look_behind_first_blocks()?;
         if self.durable < self.expected {
             self.note_torn_frame();
             return Ok(());
         }
         let (file, offset, reason) = self.place_of_damage();
         Err(LogError::Damage { file, offset, reason, lsn: self.expected, durable: self.durable })
+    }
+
+    /// A segment whose first block cannot be read is left out, but not what its frames say: up to where everything was durable is true whatever stands before it. A crash leaves
+    /// a first block that is of no use yet; one that was changed is damage, and then all that follows it was there.
+    fn look_behind_first_blocks(&mut self) -> Result<(), LogError> {
+        for (segment, bytes, error) in std::mem::take(&mut self.headless) {
+            let was_changed = matches!(error, HeaderError::Checksum | HeaderError::Magic);
+            let failed = |files: &F, error| LogError::Io(files.name(segment), error);
+            let mut start = [0; HEADER_BYTES];
+            let read = self.files.read_at(segment, BLOCK_BYTES as u64, &mut start);
+            read.map_err(|error| failed(&self.files, error))?;
+            // So that a segment that was made ready is not read to its end.
+            if !was_changed && frame::claims(&start, segment as u32).is_none() {
+                continue;
+            }
+            let mut reader = SegmentReader::of_segment(segment, bytes);
+            let mut durable = 0;
+            loop {
+                let next = reader.next_frame(&mut self.files);
+                let Some((_, head, _)) = next.map_err(|error| failed(&self.files, error))? else { break };
+                durable = durable.max(if was_changed { head.last_lsn } else { head.durable });
+            }
+            if durable >= self.expected && !was_changed {
+                self.end.unreadable.push((segment, error));
+            }
+            self.durable = self.durable.max(durable);
+        }
+        Ok(())
     }
 
     /// A write of the last run that was torn is worth a word also when nothing was found behind it. Those of earlier runs were told of when they were cut off.
