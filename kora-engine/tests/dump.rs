@@ -34,10 +34,15 @@ fn value_of(shard: &mut Shard, key: &[u8]) -> Option<(String, Vec<u8>, Option<u6
             object.with(|object| object.encoding())
         }
     };
-    if encoding == "hashtable" {
-        // Their order is that of insertion here and there.
+    let is_hash =
+        matches!(entry.value(), ValueRef::Object(object) if object.kind() == kora_engine::value::Type::Hash);
+    if encoding == "hashtable" || is_hash {
+        // Their order is that of insertion here and there, or that of expiry.
         bytes.sort_unstable();
     }
+    // A hash whose fields were asked in vain to expire is called so until it is restored.
+    // And a list just at the limit of the packed form may be in either.
+    let encoding = if matches!(encoding, "listpackex" | "quicklist") { "listpack" } else { encoding };
     Some((encoding.to_owned(), bytes, entry.expire_at()))
 }
 
@@ -188,8 +193,6 @@ fn filled(seed: &[u8]) -> Shard {
     run(&mut shard, "XGROUP CREATE stream g 0");
     run(&mut shard, "XREADGROUP GROUP g c COUNT 3 STREAMS stream >");
     run(&mut shard, "COPY hash times");
-    // Fields that there are: a hash that was asked in vain for others to expire is called listpackex all the same, until it is restored.
-    run(&mut shard, "HSET times 1 one 2 two 3 three");
     run(&mut shard, "HPEXPIRE times 100000 FIELDS 1 1");
     run(&mut shard, "HPEXPIREAT times 4000000000000 FIELDS 2 2 3");
     run(&mut shard, "SET string some-text");
@@ -236,7 +239,10 @@ proptest! {
             let payload = forged(&dump(&mut shard, key), &edits, cut);
             let reply = restore(&mut shard, "forged", &payload);
             if reply == ok() {
-                assert_survives(&mut shard, "forged");
+                // Of a hash all of whose fields have expired nothing is left, as in Redis.
+                if run(&mut shard, "EXISTS forged") == int(1) {
+                    assert_survives(&mut shard, "forged");
+                }
                 run(&mut shard, "DEL forged");
             } else {
                 prop_assert_eq!(reply, error("ERR Bad data format"));
