@@ -83,7 +83,7 @@ fn told_import(report: &ImportReport, file: &Path, directory: &Path, seconds: f6
 pub fn export(config: &Config, file: &Path, version: u16) -> Result<String, TransferError> {
     let directory = directory(config)?;
     let began = Instant::now();
-    let report = offline::export(file, directory, config.databases as u16, version)?;
+    let report = offline::export(file, directory, config.databases as u16, config.wal_enabled, version)?;
     Ok(told_export(&report, file, directory, began.elapsed().as_secs_f64()))
 }
 

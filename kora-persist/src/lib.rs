@@ -10,6 +10,7 @@
 //! | [`log`] | the log: what is written where, and how it is read again |
 //! | [`rdb`] | files in Redis's own format |
 //! | [`tools`] | a data directory looked at, checked and repaired |
+//! | [`recovery`] | where a recovery begins: the newest whole snapshot, and the log behind it |
 //! | [`block`] | buffers for direct I/O |
 //! | [`varint`] | the integers inside records |
 //! | [`error`] | everything that can be wrong with bytes |
@@ -50,6 +51,7 @@ pub mod limits;
 pub mod log;
 pub mod rdb;
 pub mod record;
+pub mod recovery;
 pub mod snapshot;
 pub mod tools;
 pub mod varint;

@@ -14,11 +14,12 @@
 use crate::frame::{HEADER_BYTES, TAGGED_HEADER_BYTES};
 use crate::log::reader::SegmentReader;
 use crate::log::replay::SegmentFacts;
-use crate::log::{Batch, End, Folder, LogError, Replay};
-use crate::snapshot::{self, Manifest, SnapshotError, SnapshotReader};
+use crate::log::{Batch, End, Folder, LogError};
+use crate::recovery::{self, ShardFile, Snapshot};
+use crate::snapshot::{self, Manifest, SnapshotError};
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufReader};
+use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
@@ -36,17 +37,6 @@ pub enum ToolError {
     Log(LogError),
 }
 
-/// A snapshot.
-#[derive(Debug)]
-pub struct SnapshotReport {
-    /// Its folder.
-    pub path: PathBuf,
-    /// The position up to which it holds everything.
-    pub cut: u64,
-    /// What its manifest says, if it can be used.
-    pub manifest: Result<Manifest, String>,
-}
-
 /// What a data directory holds.
 #[derive(Debug)]
 pub struct Report {
@@ -55,7 +45,7 @@ pub struct Report {
     /// Its number.
     pub directory: u64,
     /// The newest first.
-    pub snapshots: Vec<SnapshotReport>,
+    pub snapshots: Vec<Snapshot>,
     /// Folders of snapshots that were not completed: the server removes them.
     pub partial: Vec<PathBuf>,
     /// How the log ends.
@@ -70,8 +60,8 @@ pub struct Report {
 
 impl Report {
     /// The snapshot that a recovery begins with.
-    pub fn base(&self) -> Option<&SnapshotReport> {
-        self.snapshots.iter().find(|snapshot| snapshot.manifest.is_ok())
+    pub fn base(&self) -> Option<&Snapshot> {
+        recovery::base(&self.snapshots).map(|(snapshot, _)| snapshot)
     }
 
     /// Whether a server would start, with everything that was durable.
@@ -80,7 +70,7 @@ impl Report {
     }
 
     /// Newer snapshots than the one that can be used.
-    fn unusable(&self) -> impl Iterator<Item = &SnapshotReport> {
+    fn unusable(&self) -> impl Iterator<Item = &Snapshot> {
         self.snapshots.iter().take_while(|snapshot| snapshot.manifest.is_err())
     }
 
@@ -114,23 +104,21 @@ fn report(path: &Path, whole_snapshots: bool) -> Result<Report, ToolError> {
         .ok()
         .and_then(|text| u64::from_str_radix(text.trim(), 16).ok())
         .ok_or_else(|| ToolError::NoDirectory(path.to_owned()))?;
-    let (mut snapshots, mut partial) = (Vec::new(), Vec::new());
-    for entry in entries(&path.join("snapshots"))? {
-        let name = entry.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        if name.ends_with(snapshot::PARTIAL_SUFFIX) {
-            partial.push(entry);
-        } else if let Some(cut) = snapshot::cut_of_folder(&name) {
-            let manifest = read_snapshot(&entry, directory, cut, whole_snapshots);
-            snapshots.push(SnapshotReport { path: entry, cut, manifest });
-        }
+    let folder = path.join("snapshots");
+    let partial = entries(&folder)?
+        .into_iter()
+        .filter(|entry| entry.to_string_lossy().ends_with(snapshot::PARTIAL_SUFFIX))
+        .collect();
+    let mut snapshots = if folder.exists() {
+        recovery::snapshots(&folder, directory).map_err(|error| ToolError::Io(folder, error))?
+    } else {
+        Vec::new()
+    };
+    if whole_snapshots {
+        snapshots.iter_mut().for_each(read_whole);
     }
-    snapshots.sort_by_key(|snapshot| std::cmp::Reverse(snapshot.cut));
-    let base = snapshots.iter().find_map(|snapshot| snapshot.manifest.as_ref().ok());
-    let (from, run) = base.map_or((1, 0), |manifest| (manifest.cut + 1, manifest.run));
-    let highest_cut = snapshots.first().map_or(0, |snapshot| snapshot.cut);
     let folder = path.join("log");
-    let replay = Replay::open(Folder::new(&folder), Some(directory), from).map_err(ToolError::Log)?;
-    let mut replay = replay.after_snapshot_of(run).durable_up_to(highest_cut);
+    let mut replay = recovery::log_behind(&snapshots, &folder, directory, true).map_err(ToolError::Log)?;
     let mut records = 0;
     let damage = loop {
         match replay.next_batch() {
@@ -171,40 +159,24 @@ fn entries(folder: &Path) -> Result<Vec<PathBuf>, ToolError> {
     Ok(found)
 }
 
-/// The manifest of a snapshot that can be used, or why it cannot.
-fn read_snapshot(path: &Path, directory: u64, cut: u64, whole: bool) -> Result<Manifest, String> {
-    let name = path.join(snapshot::MANIFEST_NAME);
-    let in_file = |name: &Path, what: &dyn fmt::Display| format!("{}: {what}", name.display());
-    let bytes = fs::read(&name).map_err(|error| in_file(&name, &error))?;
-    let manifest = Manifest::decode(&bytes).map_err(|error| in_file(&name, &error))?;
-    if manifest.directory != directory {
-        return Err(in_file(&name, &"it is of another data directory"));
+/// Reads all of a snapshot: one that turns out to be damaged cannot be used.
+fn read_whole(snapshot: &mut Snapshot) {
+    let Ok(manifest) = &snapshot.manifest else { return };
+    let damage = (0..manifest.files.len() as u16).find_map(|shard| {
+        let error = read_shard(&snapshot.path, manifest, shard).err()?;
+        Some(format!("{}: {error}", snapshot.path.join(snapshot::file_name(shard)).display()))
+    });
+    if let Some(damage) = damage {
+        snapshot.manifest = Err(damage);
     }
-    if manifest.cut != cut {
-        return Err(in_file(&name, &format!("it is of log position {}, its folder is not", manifest.cut)));
-    }
-    for (shard, file) in manifest.files.iter().enumerate() {
-        let name = path.join(snapshot::file_name(shard as u16));
-        let bytes = fs::metadata(&name).map_err(|error| in_file(&name, &error))?.len();
-        if bytes != file.bytes {
-            return Err(in_file(&name, &format!("{bytes} bytes long instead of {}", file.bytes)));
-        }
-        if whole {
-            let read = read_file_of_snapshot(&name).map_err(|error| in_file(&name, &error))?;
-            if read != *file {
-                return Err(in_file(&name, &"its content is not what the manifest says"));
-            }
-        }
-    }
-    Ok(manifest)
 }
 
-fn read_file_of_snapshot(name: &Path) -> Result<snapshot::FileSummary, SnapshotError> {
-    let mut reader = SnapshotReader::new(BufReader::with_capacity(1 << 20, File::open(name)?))?;
-    while let Some(records) = reader.next_records()? {
+fn read_shard(folder: &Path, manifest: &Manifest, shard: u16) -> Result<(), SnapshotError> {
+    let mut file = ShardFile::open(folder, manifest, shard)?;
+    while let Some(records) = file.next_records()? {
         records.for_each(|_| Ok::<(), SnapshotError>(()))?;
     }
-    Ok(reader.summary())
+    Ok(())
 }
 
 /// What a repair has done.

@@ -5,22 +5,23 @@
 
 use super::{failed, OfflineError};
 use crate::process::now_ms;
-use crate::storage::directory::{sync_folder, Directory};
+use crate::snapshot::files;
+use crate::storage::directory::Directory;
 use kora_engine::change::ChangeValue;
 use kora_engine::limits::EncodingLimits;
 use kora_engine::rdb::Loader;
 use kora_engine::slot::Slot;
 use kora_engine::value::item::Item;
-use kora_persist::log::segment_id;
+use kora_persist::log::{Files, Folder};
 use kora_persist::rdb::{Key, Loaded, Part, RdbReader};
+use kora_persist::recovery;
 use kora_persist::snapshot::{
-    cut_of_folder, file_name, folder_name, FileSummary, Identity, Manifest, Op, SnapshotWriter,
-    MANIFEST_NAME, PARTIAL_SUFFIX,
+    file_name, folder_name, FileSummary, Identity, Manifest, Op, SnapshotWriter, PARTIAL_SUFFIX,
 };
 use kora_script::LibrarySource;
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 
 /// The position of the log before which everything is in the snapshot: the first change of the server gets position 1.
@@ -65,7 +66,7 @@ pub struct ImportReport {
 pub fn import(file: &Path, directory: &Path, options: &ImportOptions) -> Result<ImportReport, OfflineError> {
     let input = File::open(file).map_err(failed(file))?;
     let directory = Directory::open(directory)?;
-    let snapshots = directory.path.join("snapshots");
+    let snapshots = directory.snapshots();
     if has_data(&directory.log(), &snapshots).map_err(failed(&directory.path))? {
         return Err(OfflineError::NotEmpty(directory.path));
     }
@@ -83,15 +84,7 @@ pub fn import(file: &Path, directory: &Path, options: &ImportOptions) -> Result<
 
 /// Whether there is a log or a snapshot.
 fn has_data(log: &Path, snapshots: &Path) -> io::Result<bool> {
-    let any = |folder: &Path, is_data: fn(&str) -> bool| -> io::Result<bool> {
-        for entry in fs::read_dir(folder)? {
-            if entry?.file_name().to_str().is_some_and(is_data) {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    };
-    Ok(any(log, |name| segment_id(name).is_some())? || any(snapshots, |name| cut_of_folder(name).is_some())?)
+    Ok(!Folder::new(log).list()?.is_empty() || !recovery::complete(snapshots)?.is_empty())
 }
 
 /// The file of a shard.
@@ -136,11 +129,7 @@ impl<'a> Import<'a> {
         partial: &'a Path,
         options: &'a ImportOptions,
     ) -> Result<Import<'a>, OfflineError> {
-        match fs::remove_dir_all(partial) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(partial)(error)),
-            _ => {}
-        }
-        DirBuilder::new().mode(0o700).create(partial).map_err(failed(partial))?;
+        files::begin_folder(partial).map_err(failed(partial))?;
         let mut outputs = Vec::new();
         for shard in 0..options.shards {
             let path = partial.join(file_name(shard));
@@ -245,16 +234,7 @@ impl<'a> Import<'a> {
             functions: LibrarySource::dump(&self.libraries),
         };
         self.report.bytes_written = manifest.bytes();
-        let path = self.partial.join(MANIFEST_NAME);
-        let write = || -> io::Result<()> {
-            let mut file = OpenOptions::new().create_new(true).write(true).mode(0o600).open(&path)?;
-            file.write_all(&manifest.encode())?;
-            file.sync_all()?;
-            sync_folder(self.partial)?;
-            fs::rename(self.partial, snapshots.join(folder_name(CUT)))?;
-            sync_folder(snapshots)
-        };
-        write().map_err(failed(&path))?;
+        files::make_valid(self.partial, snapshots, &manifest).map_err(failed(self.partial))?;
         Ok(self.report)
     }
 }

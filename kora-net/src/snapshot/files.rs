@@ -4,14 +4,13 @@
 //! is made valid, in an order that a crash may end anywhere: files synced, manifest written and synced, folder synced, folder renamed, its parent synced. Only then the log before the
 //! cut is used again and older snapshots go.
 
-use super::{folder_of, Made, Take};
+use super::{Made, Take};
 use crate::process::{now_ms, Process};
 use crate::storage::directory::sync_folder;
 use crate::storage::{Storage, StorageError};
 use kora_persist::block::BlockBuffer;
-use kora_persist::snapshot::{
-    cut_of_folder, file_name, folder_name, FileSummary, Manifest, MANIFEST_NAME, PARTIAL_SUFFIX,
-};
+use kora_persist::recovery;
+use kora_persist::snapshot::{file_name, folder_name, FileSummary, Manifest, MANIFEST_NAME, PARTIAL_SUFFIX};
 use std::ffi::CString;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
@@ -44,7 +43,7 @@ pub(crate) fn start(process: &Arc<Process>) -> Result<(), StorageError> {
     let _ = storage.snapshots.jobs.set(Mutex::new(jobs));
     let worker = Worker {
         process: Arc::downgrade(process),
-        folder: folder_of(&storage.directory.path),
+        folder: storage.directory.snapshots(),
         directory: storage.directory.id,
         shards: process.executors(),
         taking: None,
@@ -106,8 +105,7 @@ impl Worker {
         let summaries = vec![None; shards as usize];
         self.taking = Some(Taking { partial, files: Vec::new(), summaries, missing: shards, error: None });
         self.attempt(take, |taking, buffered| {
-            remove_if_there(&taking.partial)?;
-            DirBuilder::new().mode(0o700).create(&taking.partial)?;
+            begin_folder(&taking.partial)?;
             for shard in 0..shards {
                 taking.files.push(create(&taking.partial.join(file_name(shard)), buffered)?);
             }
@@ -170,11 +168,8 @@ impl Worker {
             files,
             functions: take.functions.clone(),
         };
-        let name = self.folder.join(folder_name(take.cut));
-        let valid = write_manifest(&partial, &manifest)
-            .and_then(|()| put_in_place(&partial, &name))
-            .and_then(|()| sync_folder(&self.folder));
-        valid.map_err(|error| format!("{}: {error}", name.display()))?;
+        let valid = make_valid(&partial, &self.folder, &manifest);
+        valid.map_err(|error| format!("{}: {error}", self.folder.join(folder_name(take.cut)).display()))?;
         // From here on it counts, whatever becomes of the rest.
         if let Some(log) = storage.log.get() {
             log.keeper.recycle(take.cut);
@@ -185,33 +180,19 @@ impl Worker {
 
     /// Removes all but the newest ones.
     fn remove_old(&self, retain: u32) {
-        let mut cuts = match complete_ones(&self.folder) {
-            Ok(cuts) => cuts,
+        let snapshots = match recovery::complete(&self.folder) {
+            Ok(snapshots) => snapshots,
             Err(error) => {
                 tracing::warn!(folder = %self.folder.display(), %error, "old snapshots stay");
                 return;
             }
         };
-        cuts.sort_unstable_by(|a, b| b.cmp(a));
-        for cut in cuts.into_iter().skip(retain.max(1) as usize) {
-            let path = self.folder.join(folder_name(cut));
+        for (_, path) in snapshots.into_iter().skip(retain.max(1) as usize) {
             if let Err(error) = fs::remove_dir_all(&path) {
                 tracing::warn!(snapshot = %path.display(), %error, "an old snapshot stays");
             }
         }
     }
-}
-
-/// The cuts of all complete snapshots in a folder, in no order.
-///
-/// # Errors
-/// The folder cannot be read.
-pub(crate) fn complete_ones(folder: &Path) -> io::Result<Vec<u64>> {
-    let mut cuts = Vec::new();
-    for entry in fs::read_dir(folder)? {
-        cuts.extend(entry?.file_name().to_str().and_then(cut_of_folder));
-    }
-    Ok(cuts)
 }
 
 /// Removes what was left of snapshots that were not completed.
@@ -222,6 +203,19 @@ pub(crate) fn remove_partial(folder: &Path) {
             let _ = fs::remove_dir_all(entry.path());
         }
     }
+}
+
+/// An empty folder for a snapshot that is not complete yet.
+pub(crate) fn begin_folder(partial: &Path) -> io::Result<()> {
+    remove_if_there(partial)?;
+    DirBuilder::new().mode(0o700).create(partial)
+}
+
+/// Gives a snapshot, all of whose files are durable, its manifest and its name.
+pub(crate) fn make_valid(partial: &Path, folder: &Path, manifest: &Manifest) -> io::Result<()> {
+    write_manifest(partial, manifest)?;
+    put_in_place(partial, &folder.join(folder_name(manifest.cut)))?;
+    sync_folder(folder)
 }
 
 fn remove_if_there(path: &Path) -> io::Result<()> {
@@ -295,7 +289,8 @@ mod tests {
         }
         fs::create_dir_all(root.join("0000000000000009.partial")).unwrap();
         fs::create_dir_all(root.join("000000000000000a")).unwrap();
-        assert_eq!(complete_ones(&root).unwrap(), [10]);
+        let complete = recovery::complete(&root).unwrap();
+        assert_eq!(complete.into_iter().map(|(cut, _)| cut).collect::<Vec<_>>(), [10]);
         remove_partial(&root);
         assert!(!root.join("0000000000000009.partial").exists() && root.join("000000000000000a").exists());
         fs::remove_dir_all(&root).unwrap();

@@ -28,7 +28,6 @@ pub(crate) mod shard;
 use crate::mail::Doorbell;
 use files::Job;
 use kora_persist::block::BlockBuffer;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -374,11 +373,6 @@ pub(crate) struct Made {
 
 /// Milliseconds until what has failed is tried again.
 const RETRY_MS: u64 = 60_000;
-
-/// Where snapshots are in a data directory.
-pub(crate) fn folder_of(directory: &std::path::Path) -> PathBuf {
-    directory.join("snapshots")
-}
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)

@@ -61,6 +61,11 @@ impl Directory {
     pub fn log(&self) -> PathBuf {
         self.path.join("log")
     }
+
+    /// Where snapshots are.
+    pub fn snapshots(&self) -> PathBuf {
+        self.path.join("snapshots")
+    }
 }
 
 /// The number of a directory; a new one gets one.

@@ -4,16 +4,15 @@
 //! with LOADING meanwhile. Time stands still for the keys: nothing expires and nothing is evicted before all is there, because what comes later in the log may be about
 //! a key whose time is over by now.
 
+use super::layout::{self, Part};
 use super::SharedLog;
 use crate::commands;
 use crate::executor::Executor;
-use kora_engine::change::Change;
-use kora_engine::slot::Slot;
 use kora_persist::error::DecodeError;
 use kora_persist::record;
 use kora_script::RestorePolicy;
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -27,10 +26,10 @@ const STRETCH: Duration = Duration::from_millis(2);
 pub(crate) enum Load {
     /// Encoded changes of its shard, one after the other.
     Records(Vec<u8>),
-    /// Another layout's shard, `of` of `count`, was emptied, as far as it is in this one.
-    Flush { db: u16, of: u16, count: u16 },
-    /// Another layout's shard has exchanged two databases, as far as it is in this one.
-    Swap { a: u16, b: u16, of: u16, count: u16 },
+    /// A shard of another layout was emptied, as far as it is in this one.
+    Flush { db: u16, part: Part },
+    /// A shard of another layout has exchanged two databases, as far as it is in this one.
+    Swap { a: u16, b: u16, part: Part },
     /// All libraries of functions, as FUNCTION DUMP gives them.
     Functions(Vec<u8>),
     /// That was all. From now on changes are logged here, if anywhere.
@@ -104,8 +103,6 @@ pub(crate) struct Progress {
     pub total: AtomicU64,
     /// Bytes that were read.
     pub read: AtomicU64,
-    /// Records that were applied.
-    pub records: AtomicU64,
     /// Executors that have not got everything.
     pub executors: AtomicUsize,
 }
@@ -127,14 +124,13 @@ impl Executor {
         }
         while let Some(load) = desk.take() {
             match load {
-                Load::Records(bytes) => match self.load_records(&bytes) {
-                    Ok(records) => {
-                        process.progress.records.fetch_add(records, Ordering::Relaxed);
+                Load::Records(bytes) => {
+                    if let Err(error) = self.load_records(&bytes) {
+                        process.loading_failed(format!("a record cannot be applied: {error}"));
                     }
-                    Err(error) => process.loading_failed(format!("a record cannot be applied: {error}")),
-                },
-                Load::Flush { db, of, count } => self.load_flush(db, of, count),
-                Load::Swap { a, b, of, count } => self.load_swap(a, b, of, count),
+                }
+                Load::Flush { db, part } => layout::flush(&mut self.shard.keys, db, part),
+                Load::Swap { a, b, part } => layout::swap(&mut self.shard.keys, a, b, part),
                 Load::Functions(dump) => {
                     let restored = commands::script::restore_dump(self, &dump, RestorePolicy::Flush);
                     if let Err(error) = restored {
@@ -162,56 +158,12 @@ impl Executor {
         false
     }
 
-    fn load_records(&mut self, mut bytes: &[u8]) -> Result<u64, DecodeError> {
-        let mut records = 0;
+    fn load_records(&mut self, mut bytes: &[u8]) -> Result<(), DecodeError> {
         while !bytes.is_empty() {
             let (change, length) = record::decode(bytes)?;
             self.shard.keys.replay(&change, self.now).map_err(|_| DecodeError::Value)?;
             bytes = &bytes[length..];
-            records += 1;
         }
-        Ok(records)
-    }
-
-    /// The keys of a database that were on a shard of another layout.
-    fn keys_of_shard(&mut self, db: u16, of: u16, count: u16) -> Vec<Vec<u8>> {
-        let mut keys = Vec::new();
-        let view = kora_engine::keyspace::View { db, now: 0, touch: false };
-        let mut position = 0;
-        loop {
-            position = self.shard.keys.scan(view, position, 1 << 16, &mut |entry| {
-                if Slot::of(entry.key()).shard(count) == of {
-                    keys.push(entry.key().to_vec());
-                }
-            });
-            if position == 0 {
-                return keys;
-            }
-        }
-    }
-
-    fn load_flush(&mut self, db: u16, of: u16, count: u16) {
-        for key in self.keys_of_shard(db, of, count) {
-            let change = Change::Delete { db, key: &key, reason: kora_engine::change::DeleteReason::Command };
-            self.shard.keys.replay(&change, self.now).expect("a deletion has no value");
-        }
-    }
-
-    fn load_swap(&mut self, a: u16, b: u16, of: u16, count: u16) {
-        let view = |db| kora_engine::keyspace::View { db, now: 0, touch: false };
-        let of_a = self.keys_of_shard(a, of, count);
-        let of_b = self.keys_of_shard(b, of, count);
-        let keys = &mut self.shard.keys;
-        let mut taken = Vec::with_capacity(of_a.len() + of_b.len());
-        for (from, to, names) in [(a, b, of_a), (b, a, of_b)] {
-            for name in names {
-                let entry = keys.take(view(from), &keys.key(&name)).expect("it was there just now");
-                taken.push((to, name, entry));
-            }
-        }
-        for (to, name, entry) in taken {
-            let key = keys.key(&name);
-            keys.put(view(to), &key, entry);
-        }
+        Ok(())
     }
 }

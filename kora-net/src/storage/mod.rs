@@ -5,7 +5,8 @@
 //! | [`directory`] | the data directory and its owner |
 //! | [`keeper`] | the thread that has segments ready |
 //! | [`loading`] | how executors take in what was read at the start |
-//! | [`recovery`] | the thread that reads it
+//! | [`layout`] | what shards of another layout have done to whole databases |
+//! | [`recovery`] | the thread that reads it |
 //! | [`log`] | an executor's end of the log: what is written when, and which replies wait for it |
 //!
 //! The formats, and what decides which bytes go where and in which order, are pure code in `kora_persist`. Here they meet files and the turn.
@@ -15,6 +16,7 @@
 
 pub(crate) mod directory;
 pub(crate) mod keeper;
+pub(crate) mod layout;
 pub(crate) mod loading;
 pub(crate) mod log;
 pub(crate) mod recovery;

@@ -1,14 +1,16 @@
 //! Reads what is on the disk, in a thread of its own, and hands it to the executors.
 
 use super::keeper::{Full, Keeper};
+use super::layout::Part;
 use super::loading::Load;
 use super::{SharedLog, Storage, StorageError};
 use crate::process::Process;
 use crate::snapshot;
 use kora_engine::change::Change;
 use kora_engine::slot::Slot;
-use kora_persist::log::{Batch, End, Folder, Order, Replay};
+use kora_persist::log::{Batch, End, Folder, Order};
 use kora_persist::record::{self, Entry};
+use kora_persist::recovery;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
@@ -36,16 +38,25 @@ pub(crate) fn start(process: &Arc<Process>) -> Result<(), StorageError> {
 fn recover(process: &Arc<Process>, storage: &Storage) -> Result<(), StorageError> {
     let began = Instant::now();
     remove_spares(&storage.directory.log());
-    let (snapshot, highest_cut) = snapshot::load::newest(storage)?;
-    let (from, run, snapshot_bytes) =
-        snapshot.as_ref().map_or((1, 0, 0), |found| (found.cut() + 1, found.run(), found.bytes()));
-    let mut replay = Replay::open(Folder::new(storage.directory.log()), Some(storage.directory.id), from)?
-        .after_snapshot_of(run)
-        .durable_up_to(if storage.options.wal { highest_cut } else { 0 });
+    let (directory, folder) = (&storage.directory, storage.directory.snapshots());
+    snapshot::files::remove_partial(&folder);
+    let snapshots = recovery::snapshots(&folder, directory.id)
+        .map_err(|error| StorageError::Io(folder.display().to_string(), error))?;
+    for snapshot in &snapshots {
+        match &snapshot.manifest {
+            Ok(_) => break,
+            Err(reason) => {
+                tracing::warn!(snapshot = %snapshot.path.display(), reason, "this snapshot cannot be used");
+            }
+        }
+    }
+    let base = recovery::base(&snapshots);
+    let mut replay = recovery::log_behind(&snapshots, &directory.log(), directory.id, storage.options.wal)?;
+    let snapshot_bytes = base.map_or(0, |(_, manifest)| manifest.bytes());
     process.progress.total.store(snapshot_bytes + replay.total_bytes(), Ordering::Relaxed);
-    if let Some(found) = &snapshot {
-        found.load(process)?;
-        let (time, made) = found.made();
+    if let Some((snapshot, manifest)) = base {
+        snapshot::load::load(process, snapshot, manifest)?;
+        let (time, made) = snapshot::load::made(manifest);
         storage.snapshots.was_loaded(time, made);
         let seconds = began.elapsed().as_secs_f64();
         tracing::info!(cut = made.cut, keys = made.keys, bytes = made.bytes, seconds, "the snapshot is read");
@@ -143,6 +154,7 @@ fn give(process: &Process, batch: Batch) {
         }
     };
     let (of, shards) = (batch.shard, batch.shards);
+    let part = Part { of, count: shards };
     for (_, entry) in batch.entries() {
         match entry {
             Entry::Commit { .. } => {}
@@ -159,8 +171,8 @@ fn give(process: &Process, batch: Batch) {
                     flush(&mut shares);
                     for executor in 0..count {
                         let load = match change {
-                            Change::FlushDb { db } => Load::Flush { db, of, count: shards },
-                            Change::SwapDb { a, b } => Load::Swap { a, b, of, count: shards },
+                            Change::FlushDb { db } => Load::Flush { db, part },
+                            Change::SwapDb { a, b } => Load::Swap { a, b, part },
                             _ => unreachable!("all others have a key"),
                         };
                         hand(process, executor, load);
