@@ -8,22 +8,9 @@ use std::fs::{self, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::thread;
-use std::time::{Duration, Instant};
 
 fn start(dir: &Path) -> Server {
-    let server = Launch::kora().workers(1).data_dir(dir).wal_sync("every_write").start();
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while server.client().command("PING").is_error() {
-        assert!(Instant::now() < deadline, "it still loads");
-        thread::sleep(Duration::from_millis(10));
-    }
-    server
-}
-
-fn kill(mut server: Server) {
-    server.signal(9);
-    server.wait();
+    Launch::kora().workers(1).data_dir(dir).wal_sync("every_write").start_loaded()
 }
 
 /// Runs a subcommand: whether it went well, and what it said.
@@ -55,7 +42,7 @@ fn damage_is_refused_shown_and_repaired() {
     }
     let (_, said) = kora("inspect", &dir);
     assert!(said.contains(&format!("is in use by process {}", server.pid())), "{said}");
-    kill(server);
+    server.kill();
 
     let (sound, said) = kora("check", &dir);
     assert!(sound && said.contains("applies 50 records of the log, up to position 50"), "{said}");
@@ -84,10 +71,10 @@ fn damage_is_refused_shown_and_repaired() {
     assert_eq!(client.command("DBSIZE").int(), 20);
     assert_eq!(client.call(&["GET", "key 19"]).text(), "value 19.");
     client.call(&["SET", "key 20", "again"]);
-    kill(server);
+    server.kill();
     let server = start(&dir);
     assert_eq!(server.client().call(&["GET", "key 20"]).text(), "again");
-    kill(server);
+    server.kill();
     fs::remove_dir_all(&dir).expect("removed");
 }
 

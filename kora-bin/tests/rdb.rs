@@ -314,12 +314,8 @@ fn a_server_that_is_started_in_an_imported_directory_has_the_keys() {
         kora(&import).expect("it is imported");
         // What it changes then is in the log behind the import.
         for round in 0..2 {
-            let server = Launch::kora().workers(workers).data_dir(&folder.0).start();
+            let server = Launch::kora().workers(workers).data_dir(&folder.0).start_loaded();
             let mut imported = server.client();
-            let loading = |value: &Value| value.text().starts_with("LOADING");
-            while matches!(imported.command("PING"), value if loading(&value)) {
-                std::thread::sleep(std::time::Duration::from_millis(5));
-            }
             assert_eq!(imported.command("FCALL f 0").int(), 7);
             assert_eq!(imported.command("SET later 1").text(), "OK");
             imported.command("DEL later");
@@ -340,11 +336,8 @@ fn a_server_that_is_to_import_begins_with_the_keys_and_keeps_what_it_has_later()
     let (file, folder) = (save(&redis), Folder::new());
     let launch = Launch::kora().workers(2).data_dir(&folder.0).argument("--import").argument(path(&file));
     for expected in [["1", "2"], ["new", "2"]] {
-        let mut server = launch.start();
+        let mut server = launch.start_loaded();
         let mut imported = server.client();
-        while imported.command("PING").text().starts_with("LOADING") {
-            std::thread::sleep(std::time::Duration::from_millis(5));
-        }
         assert_eq!(["a", "b"].map(|key| imported.call(&["GET", key]).text()), expected);
         imported.command("SET a new");
         server.signal(libc::SIGTERM);

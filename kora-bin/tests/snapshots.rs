@@ -3,7 +3,7 @@
 mod harness;
 
 use harness::resp::Value;
-use harness::{Client, Launch, Server};
+use harness::{Client, Launch};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -48,22 +48,6 @@ impl Drop for Folder {
 fn launch(folder: &Path, workers: usize, logs: bool) -> Launch {
     let launch = Launch::kora().workers(workers).data_dir(folder);
     launch.argument("--wal-enabled").argument(if logs { "true" } else { "false" })
-}
-
-/// Starts it and waits until everything is loaded.
-fn start(launch: &Launch) -> Server {
-    let server = launch.start();
-    let deadline = Instant::now() + PATIENCE;
-    while server.client().command("PING").is_error() {
-        assert!(Instant::now() < deadline, "it still loads");
-        thread::sleep(Duration::from_millis(10));
-    }
-    server
-}
-
-fn kill(mut server: Server) {
-    server.signal(9);
-    server.wait();
 }
 
 /// A field of INFO persistence.
@@ -115,7 +99,7 @@ fn assert_prefix(client: &mut Client) -> u64 {
 /// While a client writes one key after the other, on all shards, snapshots are taken: each holds all writes up to one and none after it.
 fn is_of_one_moment(workers: usize, other_workers: usize) {
     let folder = Folder::new(&format!("moment-{workers}"));
-    let server = start(&launch(&folder.0, workers, false));
+    let server = launch(&folder.0, workers, false).start_loaded();
     let mut client = server.client();
     let fill: Vec<String> = (0..20_000).map(|n| format!("SET fill:{n} {n}-{n}-{n}-{n}-{n}-{n}")).collect();
     let lines: Vec<&str> = fill.iter().map(String::as_str).collect();
@@ -146,8 +130,8 @@ fn is_of_one_moment(workers: usize, other_workers: usize) {
         (before, after)
     });
     drop(client);
-    kill(server);
-    let server = start(&launch(&folder.0, other_workers, false));
+    server.kill();
+    let server = launch(&folder.0, other_workers, false).start_loaded();
     let mut client = server.client();
     let last = assert_prefix(&mut client);
     assert!((before..=after + 1).contains(&last), "{last} is not between {before} and {after}");
@@ -177,7 +161,7 @@ fn everything_is_in_it_and_the_log_goes_on_from_it() {
     let long = "long-".repeat(100_000);
     let mut workers = 1;
     for round in 0..3 {
-        let server = start(&launch(&folder.0, workers, true).wal_sync("every_write"));
+        let server = launch(&folder.0, workers, true).wal_sync("every_write").start_loaded();
         let mut client = server.client();
         if round > 0 {
             for line in [
@@ -238,7 +222,7 @@ fn everything_is_in_it_and_the_log_goes_on_from_it() {
         client.call(&["SET", "later", &round.to_string()]);
         assert_eq!(info(&mut client, "rdb_changes_since_last_save"), "1");
         drop(client);
-        kill(server);
+        server.kill();
         workers = 3 - workers;
     }
     assert_eq!(folder.snapshots().len(), 1);
@@ -247,7 +231,7 @@ fn everything_is_in_it_and_the_log_goes_on_from_it() {
 #[test]
 fn old_snapshots_and_the_log_before_the_newest_go() {
     let folder = Folder::new("retain");
-    let server = start(&launch(&folder.0, 2, true).argument("--snapshot-retain").argument("2"));
+    let server = launch(&folder.0, 2, true).argument("--snapshot-retain").argument("2").start_loaded();
     let mut client = server.client();
     let mut seen = Vec::new();
     for round in 0..4 {
@@ -270,7 +254,7 @@ fn old_snapshots_and_the_log_before_the_newest_go() {
 #[test]
 fn commands_answer_as_redis_does() {
     let folder = Folder::new("commands");
-    let server = start(&launch(&folder.0, 2, true));
+    let server = launch(&folder.0, 2, true).start_loaded();
     let mut client = server.client();
     let before = client.command("LASTSAVE").int();
     client.command("SET key value");
@@ -295,7 +279,7 @@ fn commands_answer_as_redis_does() {
 fn they_are_taken_by_themselves_when_something_has_changed() {
     let folder = Folder::new("interval");
     let every_second = launch(&folder.0, 2, true).argument("--snapshot-interval-secs").argument("1");
-    let server = start(&every_second);
+    let server = every_second.start_loaded();
     let mut client = server.client();
     client.command("SET key value");
     until(&mut client, "rdb_saves", "1");
@@ -308,7 +292,7 @@ fn they_are_taken_by_themselves_when_something_has_changed() {
 #[test]
 fn what_cannot_be_written_is_said_and_the_server_goes_on() {
     let folder = Folder::new("failing");
-    let server = start(&launch(&folder.0, 2, true));
+    let server = launch(&folder.0, 2, true).start_loaded();
     let mut client = server.client();
     client.command("SET key value");
     // Somebody puts a file where the folder was.
@@ -331,14 +315,14 @@ fn what_cannot_be_written_is_said_and_the_server_goes_on() {
 fn a_damaged_snapshot_is_refused_by_name_and_one_that_is_not_whole_is_passed_over() {
     let folder = Folder::new("damaged");
     let two = launch(&folder.0, 1, false).argument("--snapshot-retain").argument("2");
-    let server = start(&two);
+    let server = two.start_loaded();
     let mut client = server.client();
     for value in ["first", "second"] {
         client.call(&["SET", "key", value]);
         assert_eq!(client.command("SAVE"), ok());
     }
     drop(client);
-    kill(server);
+    server.kill();
     let file = folder.newest().join("0000.ksnap");
     let intact = fs::read(&file).expect("the file of shard 0");
     let mut bytes = intact.clone();
@@ -351,12 +335,12 @@ fn a_damaged_snapshot_is_refused_by_name_and_one_that_is_not_whole_is_passed_ove
     assert!(said.contains("0000.ksnap: damaged at byte 40"), "{said}");
     // One file is missing: this cannot be the snapshot that was made last.
     fs::remove_file(&file).expect("removed");
-    let server = start(&two);
+    let server = two.start_loaded();
     assert_eq!(server.client().command("GET key").text(), "first");
     assert!(server.output().contains("this snapshot cannot be used"));
-    kill(server);
+    server.kill();
     fs::write(&file, &intact).expect("written");
-    let server = start(&two);
+    let server = two.start_loaded();
     assert_eq!(server.client().command("GET key").text(), "second");
 }
 
@@ -367,7 +351,7 @@ fn a_kill_at_any_moment_of_a_snapshot_loses_nothing() {
     let rounds = std::env::var("KORA_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(8);
     let mut acknowledged = 0;
     for round in 0..rounds {
-        let server = start(&launch(&folder.0, 1 + round % 2, true).wal_sync("every_write"));
+        let server = launch(&folder.0, 1 + round % 2, true).wal_sync("every_write").start_loaded();
         if round > 0 {
             let last = assert_prefix(&mut server.client());
             assert!(
@@ -397,7 +381,7 @@ fn a_kill_at_any_moment_of_a_snapshot_loses_nothing() {
             server.signal(9);
         });
         acknowledged = next.load(Ordering::SeqCst);
-        kill(server);
+        server.kill();
     }
     assert!(folder.snapshots().iter().any(|name| !name.ends_with(".partial")), "some were completed");
 }
@@ -411,7 +395,7 @@ fn without_a_log_the_end_is_a_snapshot() {
             .enumerate()
     {
         let workers = 1 + round % 2;
-        let mut server = start(&launch(&folder.0, workers, false));
+        let mut server = launch(&folder.0, workers, false).start_loaded();
         let mut client = server.client();
         let before = client.command("GET key");
         let value = round.to_string();
@@ -423,9 +407,9 @@ fn without_a_log_the_end_is_a_snapshot() {
             client.send_raw(format!("{arguments}\r\n").as_bytes()).expect("sent");
         }
         assert!(server.wait().status.success());
-        let server = start(&launch(&folder.0, workers, false));
+        let server = launch(&folder.0, workers, false).start_loaded();
         let after = server.client().command("GET key");
         assert_eq!(after, if kept { Value::Bulk(value.into_bytes()) } else { before }, "{arguments}");
-        kill(server);
+        server.kill();
     }
 }

@@ -1,6 +1,6 @@
 //! Files that are not as they were written: a torn end is cut off and said, damage before it is not passed over.
 
-use crate::disk::{self, Disk};
+use crate::disk::Disk;
 use crate::harness::{Server, Subject};
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::FileExt;
@@ -16,7 +16,7 @@ fn written(count: usize) -> Disk {
     for number in 0..count {
         assert_eq!(client.command(&format!("SET key:{number} value:{number}")).text(), "OK");
     }
-    disk::kill(server);
+    server.kill();
     disk
 }
 
@@ -53,7 +53,7 @@ fn starts_without_the_last(disk: &Disk, count: usize, is_said: bool) {
     assert!(!is_said || output.contains("torn"), "it says so: {output}");
     // It goes on from there, and the same is not said again.
     assert_eq!(server.client().command("SET after 1").text(), "OK");
-    disk::kill(server);
+    server.kill();
     let server = disk.start(1, "every_write");
     assert_eq!(server.client().command("DBSIZE").int(), count as i64);
     assert!(!server.output().to_lowercase().contains("torn"), "{}", server.output());
@@ -147,7 +147,7 @@ fn a_segment_that_is_missing_is_refused() {
     for number in 30..60 {
         assert_eq!(server.client().command(&format!("SET key:{number} v")).text(), "OK");
     }
-    disk::kill(server);
+    server.kill();
     fs::remove_file(&first).expect("a segment is removed");
     let said = disk.refusal();
     assert!(said.contains("kora repair"), "it names the remedy: {said}");

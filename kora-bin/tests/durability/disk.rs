@@ -1,12 +1,8 @@
 //! A data directory that outlives its servers.
 
 use crate::harness::server::new_directory;
-use crate::harness::{Client, Exit, Launch, Server, Subject};
+use crate::harness::{Launch, Server, Subject};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
-
-/// How long a server may take to load what these tests write.
-const LOADING_MAX: Duration = Duration::from_secs(60);
 
 /// A data directory; removed in the end unless a test has failed.
 pub struct Disk {
@@ -26,7 +22,7 @@ impl Disk {
     /// A server on this directory that has loaded everything.
     #[track_caller]
     pub fn start(&self, workers: usize, wal_sync: &str) -> Server {
-        match loaded(&self.launch(workers, wal_sync)) {
+        match self.launch(workers, wal_sync).start_loaded_or_exit() {
             Ok(server) => server,
             Err(exit) => panic!("it did not start: {exit:?}"),
         }
@@ -35,7 +31,7 @@ impl Disk {
     /// What a server says that does not start on this directory.
     #[track_caller]
     pub fn refusal(&self) -> String {
-        match loaded(&self.launch(1, "every_write")) {
+        match self.launch(1, "every_write").start_loaded_or_exit() {
             Ok(server) => panic!("it started and wrote {}", server.output()),
             Err(exit) => {
                 assert!(!exit.status.success(), "it failed and said so: {exit:?}");
@@ -77,32 +73,6 @@ pub fn launch(workers: usize, path: &Path, wal_sync: &str) -> Launch {
         return launch.argument("--share-cores").argument("true");
     }
     launch
-}
-
-/// Starts a server and waits until it has loaded everything, or has ended by itself.
-pub fn loaded(launch: &Launch) -> Result<Server, Exit> {
-    let mut server = launch.start_or_exit()?;
-    let deadline = Instant::now() + LOADING_MAX;
-    loop {
-        let reply = Client::connect_to(server.address()).and_then(|mut client| {
-            client.send(&["PING"])?;
-            client.read()
-        });
-        if reply.is_ok_and(|reply| reply.raw == b"+PONG\r\n") {
-            return Ok(server);
-        }
-        if !server.is_running() {
-            return Err(server.wait());
-        }
-        assert!(Instant::now() < deadline, "still loading after {LOADING_MAX:?}");
-        std::thread::sleep(Duration::from_millis(2));
-    }
-}
-
-/// Ends a server without a chance to do anything about it.
-pub fn kill(mut server: Server) {
-    server.signal(libc::SIGKILL);
-    server.wait();
 }
 
 /// Asks a server to end; it must do so by itself and without complaint.

@@ -1,6 +1,6 @@
 //! A disk that takes nothing more: commands that write are refused with the cause, reads go on, and what was acknowledged is there after a restart.
 
-use crate::disk::{self, Disk};
+use crate::disk::Disk;
 use crate::harness::{Client, Server, Subject};
 use std::path::Path;
 use std::process::Command;
@@ -63,12 +63,12 @@ fn a_file_that_may_not_grow_stops_writes_and_nothing_else() {
     for mode in ["every_write", "every_second"] {
         let disk = Disk::new();
         let limited = disk.launch(2, mode).file_bytes(20 << 20);
-        let server = disk::loaded(&limited).unwrap_or_else(|exit| panic!("it did not start: {exit:?}"));
+        let server = limited.start_loaded();
         let (acknowledged, refusal) = write_until_refused(&mut server.client(), 4_000);
         assert!(acknowledged > 0, "something fits: {refusal}");
         refuses_writes_and_answers_reads(&server, acknowledged);
         if mode == "every_write" {
-            disk::kill(server);
+            server.kill();
             has_everything(&disk.start(1, mode), acknowledged);
         } else {
             // What was acknowledged within the last second may be lost, and it ends without success if it is.
@@ -122,7 +122,7 @@ fn a_full_disk_stops_writes_and_nothing_else() {
     std::fs::remove_file(&ballast).expect("room is made");
     let reply = server.client().command("SET a 1");
     assert!(reply.is_error(), "{reply:?}");
-    disk::kill(server);
+    server.kill();
     let server = disk.start(2, "every_write");
     assert_eq!(server.client().command("GETDEL first").text(), "1");
     has_everything(&server, acknowledged);

@@ -182,7 +182,7 @@ fn every_type_survives_with_any_number_of_workers() {
     fill(&mut server.client());
     let before = dump::of(&mut server.client(), 7);
     assert!(before.len() > 40, "{}", before.len());
-    disk::kill(server);
+    server.kill();
     for (life, workers) in [1, 4, 3, 2].into_iter().enumerate() {
         let server = disk.start(workers, "every_write");
         let mut client = server.client();
@@ -194,7 +194,7 @@ fn every_type_survives_with_any_number_of_workers() {
         let difference = dump::difference(&before, &after);
         assert!(difference.is_empty(), "with {workers} workers:\n{difference}");
         assert_eq!(client.command(&format!("SET life:{life} {workers}")).text(), "OK");
-        disk::kill(server);
+        server.kill();
     }
 }
 
@@ -208,7 +208,7 @@ fn what_was_flushed_or_swapped_stays_so() {
         let pairs: String = (0..300).map(|number| format!(" key:{number} old")).collect();
         run(&mut client, &[&format!("MSET{pairs}"), "SELECT 1", &format!("MSET{pairs}"), "SELECT 0"]);
         run(&mut client, &["FLUSHALL", "MSET a 1 b 2 c 3 d 4", "SWAPDB 0 2", "MSET a 5 e 6", "SWAPDB 1 0"]);
-        disk::kill(server);
+        server.kill();
         let server = disk.start(to, "every_write");
         let mut client = server.client();
         let sizes = [0, 1, 2].map(|database| {
@@ -235,7 +235,7 @@ fn time_to_live_goes_on_while_nobody_serves() {
     run(&mut client, &["HSET hash f 1", "PEXPIRE hash 400", "SET gone 1", "PEXPIRE gone 10"]);
     let end = now_ms();
     // What has expired and what has not are told from each other after the restart, whatever the moment of the crash.
-    disk::kill(server);
+    server.kill();
     std::thread::sleep(Duration::from_millis(450));
     let server = disk.start(1, "every_write");
     let mut client = server.client();
@@ -247,7 +247,7 @@ fn time_to_live_goes_on_while_nobody_serves() {
     assert_eq!(client.command("DBSIZE").int(), 2);
     // A name that has expired is free for a key without end.
     run(&mut client, &["SET short 2"]);
-    disk::kill(server);
+    server.kill();
     let server = disk.start(2, "every_write");
     assert_eq!(server.client().command("GET short").text(), "2");
     assert_eq!(server.client().command("PTTL short").int(), -1);
@@ -264,19 +264,19 @@ fn libraries_of_functions_survive() {
     for library in [LIBRARY, OTHER] {
         assert!(!client.call(&["FUNCTION", "LOAD", library]).is_error());
     }
-    disk::kill(server);
+    server.kill();
     let server = disk.start(1, "every_write");
     let mut client = server.client();
     assert_eq!(client.command("FCALL twice 0 21").int(), 42);
     assert_eq!(client.command("FCALL three 0").int(), 3);
     run(&mut client, &["FUNCTION DELETE other"]);
-    disk::kill(server);
+    server.kill();
     let server = disk.start(4, "every_write");
     let mut client = server.client();
     assert_eq!(client.command("FCALL twice 0 4").int(), 8);
     assert!(client.command("FCALL three 0").is_error());
     run(&mut client, &["FUNCTION FLUSH"]);
-    disk::kill(server);
+    server.kill();
     let server = disk.start(2, "every_write");
     assert_eq!(server.client().command("FUNCTION LIST"), Value::Array(Vec::new()));
 }
@@ -306,7 +306,7 @@ fn a_directory_belongs_to_one_process() {
     disk::terminate(server);
     let server = disk.start(1, "every_second");
     assert_eq!(server.client().command("DBSIZE").int(), 2);
-    disk::kill(server);
+    server.kill();
     let server = disk.start(1, "every_second");
     assert_eq!(server.client().command("DBSIZE").int(), 2);
 }
@@ -330,7 +330,7 @@ fn what_a_blocked_client_was_given_is_gone() {
     for client in &mut waiting {
         client.read().expect("an element");
     }
-    disk::kill(server);
+    server.kill();
     let server = disk.start(4, "every_write");
     let mut client = server.client();
     assert_eq!(client.command("LRANGE queue 0 -1").items().len(), 2);
@@ -365,7 +365,7 @@ fn what_random_commands_have_made_survives() {
             }
             before = dump::of(&mut client, 16);
             match mode {
-                "every_write" => disk::kill(server),
+                "every_write" => server.kill(),
                 _ => disk::terminate(server),
             }
         }

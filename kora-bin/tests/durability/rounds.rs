@@ -154,7 +154,7 @@ fn run(mode: &'static str, usual: usize) {
                 // Killed while it starts: that must not matter.
                 let server = world.disk.launch(workers, mode).spawn();
                 std::thread::sleep(Duration::from_millis(random.u64(..120)));
-                disk::kill(server);
+                server.kill();
             }
             let server = world.disk.start(workers, mode);
             match world.judge(&mut server.client(), end, in_order) {

@@ -15,6 +15,9 @@ use std::time::{Duration, Instant};
 /// How long a server may take to its first answer, or to end, before the test calls it hung.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// How long it may take to load what it has.
+const LOADING_PATIENCE: Duration = Duration::from_secs(60);
+
 /// What is under test.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Subject {
@@ -205,6 +208,35 @@ impl Launch {
         }
     }
 
+    /// Starts the server and waits until all that it had on the disk is loaded.
+    pub fn start_loaded(&self) -> Server {
+        self.start_loaded_or_exit().unwrap_or_else(|exit| panic!("it did not start: {exit:?}"))
+    }
+
+    /// The same of one that may end by itself.
+    pub fn start_loaded_or_exit(&self) -> Result<Server, Exit> {
+        let mut server = self.start_or_exit()?;
+        let deadline = Instant::now() + LOADING_PATIENCE;
+        loop {
+            let reply = Client::connect_to(server.address()).and_then(|mut client| {
+                client.send(&["PING"])?;
+                client.read()
+            });
+            if reply.is_ok_and(|reply| reply.raw == b"+PONG\r\n") {
+                return Ok(server);
+            }
+            if !server.is_running() {
+                return Err(server.wait());
+            }
+            assert!(
+                Instant::now() < deadline,
+                "still loading after {LOADING_PATIENCE:?}: {}",
+                server.output()
+            );
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
     /// Starts the server and waits until it either answers or ends by itself.
     pub fn start_or_exit(&self) -> Result<Server, Exit> {
         let mut server = self.spawn();
@@ -315,6 +347,12 @@ impl Server {
         // SAFETY: kill takes plain integers; the child is not reaped before `child` is waited for, so the pid is its own.
         let result = unsafe { libc::kill(self.pid() as i32, signal) };
         assert_eq!(result, 0, "signal {signal} is sent");
+    }
+
+    /// Ends the server without a chance to do anything about it.
+    pub fn kill(mut self) {
+        self.signal(libc::SIGKILL);
+        self.wait();
     }
 
     /// Waits until the server ends by itself.
