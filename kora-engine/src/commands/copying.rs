@@ -4,8 +4,8 @@
 //! [`RESTARTS_MAX`] beginnings it goes through without a pause, so that it ends whatever others do.
 
 use super::generic::CopyOptions;
-use super::watched::RESTARTS_MAX;
-use crate::change::{Change, ChangeSink, UnixMs};
+use super::watched::{Touched, RESTARTS_MAX};
+use crate::change::UnixMs;
 use crate::exec::{Continuation, Flow};
 use crate::keyspace::View;
 use crate::reply::Reply;
@@ -40,25 +40,9 @@ pub(super) fn later(shard: &mut Shard, view: View, argv: &[&[u8]], options: Copy
         _ => return None,
     };
     let request = Request { source: argv[1].to_vec(), view, destination: argv[2].to_vec(), options };
-    let watch = Watch { db: view.db, key: request.source.clone(), is_touched: false };
-    let watch = Rc::new(RefCell::new(watch));
-    let observer = Rc::downgrade(&watch);
-    shard.keys.changes.observe(observer);
+    // The copy takes the expiry that the key has at the end: another expiry does not touch it.
+    let watch = Touched::observe(&mut shard.keys.changes, view.db, &request.source);
     Some(Flow::Later(Box::new(Copying { request, copy: Some(empty), position: 0, beginnings: 1, watch })))
-}
-
-/// Whether a key was changed.
-struct Watch {
-    db: u16,
-    key: Vec<u8>,
-    is_touched: bool,
-}
-
-impl ChangeSink for Watch {
-    fn change(&mut self, _: u64, change: &Change<'_>) {
-        // The copy takes the expiry that the key has at the end.
-        self.is_touched |= change.may_alter(self.db, |key| key == self.key);
-    }
 }
 
 /// A copy under way.
@@ -68,7 +52,7 @@ struct Copying {
     copy: Option<Object>,
     position: u64,
     beginnings: u32,
-    watch: Rc<RefCell<Watch>>,
+    watch: Rc<RefCell<Touched>>,
 }
 
 impl Copying {
@@ -83,7 +67,6 @@ impl Copying {
 
     /// Throws away what there is, and begins with what the key holds now.
     fn begin_again(&mut self, shard: &mut Shard) {
-        self.watch.borrow_mut().is_touched = false;
         (self.position, self.beginnings) = (0, self.beginnings + 1);
         let key = shard.keys.key(&self.request.source);
         let entry = shard.keys.peek(self.request.view, &key);
@@ -127,7 +110,7 @@ impl Continuation for Copying {
     fn resume(&mut self, shard: &mut Shard, now: UnixMs, budget: usize, reply: &mut dyn Reply) -> bool {
         self.request.view.now = now;
         shard.keys.expire_now(self.request.view, &[&self.request.source]);
-        if self.watch.borrow().is_touched {
+        if self.watch.borrow_mut().take() {
             self.begin_again(shard);
         }
         let elements = if self.beginnings < RESTARTS_MAX {

@@ -3,9 +3,9 @@
 //! What takes long goes on in slices. A dump observes its key and begins again when that changes, as COPY does; a large string
 //! is kept by reference instead. A restore builds the value beside the keyspace and puts it in its place at the end.
 
-use super::watched::RESTARTS_MAX;
+use super::watched::{Touched, RESTARTS_MAX};
 use crate::args;
-use crate::change::{Change, ChangeSink, UnixMs};
+use crate::change::UnixMs;
 use crate::command::{
     Categories, CommandSpec, Flags, Group, KeyFlags, KeySpec, Run, ServerCommand, Spread, ROW,
 };
@@ -106,10 +106,7 @@ fn dump(exec: &mut Exec<'_>, reply: &mut dyn Reply) -> Outcome {
     let subject = match value {
         ValueRef::Shared(bytes) if bytes.len() > BYTES_AT_ONCE => Subject::String(bytes.clone()),
         ValueRef::Object(object) if object.with(Object::blocks) > ELEMENTS_AT_ONCE => {
-            let watch = Watch { db: view.db, key: exec.argv[1].to_vec(), is_touched: false };
-            let watch = Rc::new(RefCell::new(watch));
-            keys.changes.observe(Rc::<RefCell<Watch>>::downgrade(&watch));
-            Subject::Key { view, watch }
+            Subject::Key { view, watch: Touched::observe(&mut keys.changes, view.db, exec.argv[1]) }
         }
         _ => {
             let mut dumped = Dumper::begin(value);
@@ -121,25 +118,12 @@ fn dump(exec: &mut Exec<'_>, reply: &mut dyn Reply) -> Outcome {
     Ok(Flow::Later(Box::new(Dumping { subject, dumped: None, beginnings: 0 })))
 }
 
-/// Whether a key was changed.
-struct Watch {
-    db: u16,
-    key: Vec<u8>,
-    is_touched: bool,
-}
-
-impl ChangeSink for Watch {
-    fn change(&mut self, _: u64, change: &Change<'_>) {
-        self.is_touched |= change.may_alter(self.db, |key| key == self.key);
-    }
-}
-
 /// What is dumped.
 enum Subject {
     /// This string, whatever becomes of its key.
     String(Bytes),
     /// A key's collection.
-    Key { view: View, watch: Rc<RefCell<Watch>> },
+    Key { view: View, watch: Rc<RefCell<Touched>> },
 }
 
 /// A dump under way.
@@ -168,7 +152,7 @@ impl Continuation for Dumping {
                     return true;
                 };
                 let value = entry.value();
-                if std::mem::take(&mut watch.borrow_mut().is_touched) || dumped.is_none() {
+                if watch.borrow_mut().take() || dumped.is_none() {
                     *beginnings += 1;
                     *dumped = Some(Dumper::begin(value));
                 }

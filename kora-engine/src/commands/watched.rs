@@ -72,3 +72,31 @@ impl ChangeSink for Watched {
         }
     }
 }
+
+/// Takes note of whether one key gets another value, or none.
+pub(crate) struct Touched {
+    db: u16,
+    /// The key.
+    pub(crate) key: Vec<u8>,
+    is_touched: bool,
+}
+
+impl Touched {
+    /// Watches this key until the result is dropped.
+    pub(crate) fn observe(changes: &mut Changes, db: u16, key: &[u8]) -> Rc<RefCell<Touched>> {
+        let touched = Rc::new(RefCell::new(Touched { db, key: key.to_vec(), is_touched: false }));
+        changes.observe(Rc::<RefCell<Touched>>::downgrade(&touched));
+        touched
+    }
+
+    /// Whether it has since the last call.
+    pub(crate) fn take(&mut self) -> bool {
+        std::mem::take(&mut self.is_touched)
+    }
+}
+
+impl ChangeSink for Touched {
+    fn change(&mut self, _: u64, change: &Change<'_>) {
+        self.is_touched |= change.may_alter(self.db, |key| key == self.key);
+    }
+}
