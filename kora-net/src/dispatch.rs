@@ -85,7 +85,7 @@ impl Executor {
         if self.process.paused_until_ms.load(Ordering::Relaxed) != 0 && self.pause(index, command) {
             return;
         }
-        if self.process.storage.is_some() && self.is_held_up_by_storage(index, command, argv) {
+        if self.is_held_up_by_storage(index, command, argv) {
             return;
         }
         if !self.has_memory_for(command, argv) {
@@ -553,7 +553,8 @@ impl Executor {
         false
     }
 
-    /// Lets those go on that wait until the disk has taken what was written before.
+    /// Lets those go on that wait until the disk has taken what was written before. To be called in every turn: an operation of the log may have ended.
+    #[inline]
     pub(crate) fn resume_behind(&mut self) {
         if self.behind.is_empty() || self.log_is_behind() {
             return;

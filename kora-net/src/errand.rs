@@ -5,9 +5,9 @@
 
 use crate::coordinate::{Answer, Value};
 use crate::executor::Executor;
-use crate::process::Process;
+use crate::process::{lock, Process};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 /// Results that wait for one executor.
 #[derive(Default)]
@@ -20,7 +20,7 @@ pub(crate) struct Desk {
 
 impl Desk {
     fn put(&self, call: u32, value: Value) {
-        self.results.lock().unwrap_or_else(PoisonError::into_inner).push((call, value));
+        lock(&self.results).push((call, value));
         self.any.store(true, Ordering::SeqCst);
     }
 
@@ -32,7 +32,7 @@ impl Desk {
 
     fn take(&self) -> Vec<(u32, Value)> {
         self.any.store(false, Ordering::SeqCst);
-        std::mem::take(&mut *self.results.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut *lock(&self.results))
     }
 }
 

@@ -19,7 +19,7 @@ use crate::mail::{AnswerHead, Batch, BatchReader, LateReply, Mail, Peer, ReplyTo
 use crate::memory::Relief;
 use crate::multi::Queue;
 use crate::options::Settings;
-use crate::process::{now_ms, Phase, Process};
+use crate::process::{lock, now_ms, Phase, Process};
 use crate::resp::encode::{Output, RespSink};
 use crate::resp::parse::{ParseLimits, Parser, ProtocolError, Step};
 use crate::ring::{Completion, Received, Sleep, SocketRing};
@@ -52,7 +52,7 @@ use std::ops::Range;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// What a completion is about; the top byte of its user data.
@@ -407,6 +407,7 @@ impl Executor {
         self.completions = completions;
         self.ring.publish_recycled();
         self.release_replies();
+        self.resume_behind();
         self.receive_mail();
         self.take_errands();
         for _ in 0..self.ready.len() {
@@ -1617,7 +1618,6 @@ impl Executor {
         let hz = self.settings.hz.max(1) as u64;
         if !is_loading {
             self.background_due |= self.shard.background(self.now, BACKGROUND_SEGMENTS);
-            self.resume_behind();
         }
         self.observed.rates.sample(self.now, self.observed.totals);
         for at in std::mem::take(&mut self.idle_listeners) {
@@ -1690,7 +1690,7 @@ impl Executor {
     /// Takes over the settings of the process.
     pub(crate) fn refresh_settings(&mut self) {
         let process = self.process.clone();
-        let settings = process.config.lock().unwrap_or_else(PoisonError::into_inner).settings.clone();
+        let settings = lock(&process.config).settings.clone();
         if settings.tcp_keepalive != self.settings.tcp_keepalive {
             // Accepted sockets inherit it from their listener.
             for (listener, entrance) in &self.listeners {

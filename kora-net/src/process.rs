@@ -13,7 +13,7 @@ use crate::storage::Storage;
 use kora_modules::observe::slowlog::SlowlogIds;
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicU8, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Shared by reference between all executors. Everything in it is either constant after start or a single atomic word that no
@@ -188,10 +188,16 @@ impl Process {
 
     /// One more executor has loaded everything.
     pub(crate) fn executor_has_loaded(&self) {
-        if self.progress.executors.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.loading.store(false, Ordering::SeqCst);
-            self.loading_ended(Ok(()));
+        if self.progress.executors.fetch_sub(1, Ordering::AcqRel) > 1 {
+            return;
         }
+        // Where something could not be loaded nobody is served: what is there must not be taken for all there is.
+        let mut ended = lock(&self.loaded.0);
+        if ended.get_or_insert(Ok(())).is_ok() {
+            self.loading.store(false, Ordering::SeqCst);
+        }
+        drop(ended);
+        self.loaded.1.notify_all();
     }
 
     /// Loading cannot go on.
@@ -199,8 +205,9 @@ impl Process {
         self.loading_ended(Err(reason));
     }
 
+    /// Says how loading has ended, unless that was said before.
     fn loading_ended(&self, how: Result<(), String>) {
-        self.loaded.0.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(how);
+        lock(&self.loaded.0).get_or_insert(how);
         self.loaded.1.notify_all();
     }
 
@@ -209,7 +216,7 @@ impl Process {
         if self.storage.is_none() {
             return Some(Ok(()));
         }
-        let ended = self.loaded.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let ended = lock(&self.loaded.0);
         let waited = self.loaded.1.wait_timeout_while(ended, longest, |ended| ended.is_none());
         waited.unwrap_or_else(PoisonError::into_inner).0.clone()
     }
@@ -248,6 +255,11 @@ pub fn make_room(max_clients: u32, executors: u16) -> Result<(), u64> {
     } else {
         Err(there.saturating_sub(own))
     }
+}
+
+/// Locks. A thread that has panicked while it held the lock has ended the process, so what it guards is whole.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Unix milliseconds.

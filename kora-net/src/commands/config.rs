@@ -7,7 +7,7 @@
 use super::Served;
 use crate::executor::Executor;
 use crate::options::{DebugCommand, Options, OutputLimit, Settings};
-use crate::process::LiveConfig;
+use crate::process::{lock, LiveConfig};
 use crate::resp::encode::{Output, RespSink};
 use kora_engine::error::Error;
 use kora_engine::glob;
@@ -15,7 +15,6 @@ use kora_engine::keyspace::EvictionPolicy;
 use kora_engine::reply::Reply;
 use kora_engine::table::SAMPLE_MAX;
 use std::sync::atomic::Ordering;
-use std::sync::PoisonError;
 
 /// The word that CONFIG GET shows for a password that is set.
 const HIDDEN: &str = "(hidden)";
@@ -486,7 +485,7 @@ pub(super) fn run_get(executor: &Executor, argv: &[&[u8]], reply: &mut dyn Reply
 pub(super) fn run_set(executor: &mut Executor, index: u32, argv: &[&[u8]]) -> Result<Served, Error> {
     let memory;
     {
-        let mut live = executor.process.config.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut live = lock(&executor.process.config);
         let (settings, names) = set(&argv[2..], &live.settings)?;
         take_effect(executor, &live, &settings, &names)?;
         memory = names.iter().any(|name| name.starts_with("maxmemory"));
@@ -551,7 +550,7 @@ pub(super) fn run_rewrite(executor: &Executor, reply: &mut dyn Reply) -> Result<
         return Err(Error::new("ERR The server is running without a config file"));
     }
     let changes = {
-        let live = executor.process.config.lock().unwrap_or_else(PoisonError::into_inner);
+        let live = lock(&executor.process.config);
         file_changes(live.changed.iter().copied(), options, &live.settings)?
     };
     options.host.rewrite_config(&changes).map_err(|reason| {

@@ -6,7 +6,7 @@
 use super::Served;
 use crate::coordinate::{Hub, Task};
 use crate::executor::Executor;
-use crate::process::Process;
+use crate::process::{lock, Process};
 use crate::resp::encode::{Output, RespSink};
 use crate::transaction::footprint::fingerprint;
 use crate::transaction::locks::{Mode, Wants};
@@ -19,7 +19,7 @@ use kora_engine::reply::Reply;
 use kora_engine::slot::Slot;
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::{TcpStream, ToSocketAddrs};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 /// When no time-out, or none that makes sense, is given.
@@ -235,14 +235,14 @@ struct Connection {
 
 impl Connections {
     fn take(&self, address: &(String, u16)) -> Option<Connection> {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = lock(&self.0);
         kept.retain(|connection| connection.since.elapsed() < KEPT);
         let at = kept.iter().position(|connection| connection.address == *address)?;
         Some(kept.swap_remove(at))
     }
 
     fn keep(&self, connection: Connection) {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = lock(&self.0);
         if kept.len() < KEPT_MAX {
             kept.push(Connection { since: Instant::now(), ..connection });
         }

@@ -3,13 +3,14 @@
 //! The process has one set behind a lock. An executor keeps copies of what it has used, so that a script that is known costs no lock and no
 //! shared counter; a number that changes with every removal tells it when its copies may be stale.
 
+use crate::process::lock;
 use kora_engine::error::Error;
 use kora_script::{Digest, Interpreter, Libraries, Library, Script, Scripts};
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 /// How many scripts of EVAL are kept that were not loaded with SCRIPT LOAD; Redis keeps as many.
 const EVALUATED_MAX: usize = 500;
@@ -39,7 +40,7 @@ pub struct Known {
 impl Store {
     /// The lock is held for lookups only, never while a script runs.
     pub fn known(&self) -> MutexGuard<'_, Known> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.known)
     }
 
     /// SCRIPT LOAD.

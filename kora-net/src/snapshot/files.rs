@@ -6,6 +6,7 @@
 
 use super::{Made, Take};
 use crate::process::{now_ms, Process};
+use crate::storage::direct::Direct;
 use crate::storage::directory::sync_folder;
 use crate::storage::{Storage, StorageError};
 use kora_persist::block::BlockBuffer;
@@ -47,7 +48,7 @@ pub(crate) fn start(process: &Arc<Process>) -> Result<(), StorageError> {
         directory: storage.directory.id,
         shards: process.executors(),
         taking: None,
-        buffered: false,
+        direct: Direct::default(),
     };
     let thread = std::thread::Builder::new().name("kora-snapshot".into()).spawn(move || worker.work(&queue));
     thread.map(drop).map_err(|error| StorageError::Io("the thread of snapshots".into(), error))
@@ -59,8 +60,7 @@ struct Worker {
     directory: u64,
     shards: u16,
     taking: Option<Taking>,
-    /// The file system has refused O_DIRECT.
-    buffered: bool,
+    direct: Direct,
 }
 
 /// The snapshot that is being written.
@@ -104,22 +104,24 @@ impl Worker {
         let shards = self.shards;
         let summaries = vec![None; shards as usize];
         self.taking = Some(Taking { partial, files: Vec::new(), summaries, missing: shards, error: None });
-        self.attempt(take, |taking, buffered| {
+        let mut options = OpenOptions::new();
+        options.create(true).truncate(true).write(true).mode(0o600);
+        self.attempt(take, |taking, direct| {
             begin_folder(&taking.partial)?;
             for shard in 0..shards {
-                taking.files.push(create(&taking.partial.join(file_name(shard)), buffered)?);
+                taking.files.push(direct.open(&options, &taking.partial.join(file_name(shard)))?);
             }
             Ok(())
         });
     }
 
     /// Does something for the snapshot, unless it has failed before.
-    fn attempt(&mut self, take: &Take, f: impl FnOnce(&mut Taking, &mut bool) -> io::Result<()>) {
+    fn attempt(&mut self, take: &Take, f: impl FnOnce(&mut Taking, &mut Direct) -> io::Result<()>) {
         let Some(taking) = &mut self.taking else { return };
         if taking.error.is_some() {
             return;
         }
-        if let Err(error) = f(taking, &mut self.buffered) {
+        if let Err(error) = f(taking, &mut self.direct) {
             taking.error = Some(format!("{}: {error}", taking.partial.display()));
             take.failed.store(true, Ordering::SeqCst);
             if let Some(process) = self.process.upgrade() {
@@ -223,23 +225,6 @@ fn remove_if_there(path: &Path) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     }
-}
-
-/// A new file for writing, without the page cache where the file system knows how.
-fn create(path: &Path, buffered: &mut bool) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.create_new(true).write(true).mode(0o600);
-    if !*buffered {
-        match options.clone().custom_flags(libc::O_DIRECT).open(path) {
-            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
-                *buffered = true;
-                // The file may be there all the same.
-                options.create_new(false).create(true).truncate(true);
-            }
-            opened => return opened,
-        }
-    }
-    options.open(path)
 }
 
 fn write_manifest(folder: &Path, manifest: &Manifest) -> io::Result<()> {

@@ -26,11 +26,12 @@ pub(crate) mod load;
 pub(crate) mod shard;
 
 use crate::mail::Doorbell;
+use crate::process::lock;
 use files::Job;
 use kora_persist::block::BlockBuffer;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::mpsc::Sender;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Instant;
 
 /// When snapshots are taken and kept.
@@ -373,10 +374,6 @@ pub(crate) struct Made {
 
 /// Milliseconds until what has failed is tried again.
 const RETRY_MS: u64 = 60_000;
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// A snapshot that begins.
 pub(crate) fn take(cut: u64, time: u64, databases: u16, functions: Vec<u8>, executors: u16) -> Arc<Take> {

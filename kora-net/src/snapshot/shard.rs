@@ -4,9 +4,10 @@
 //! next one; when none have, it goes on at once. When the disk is slower than the walk, the walk waits. What is told because it changes cannot wait: if that alone
 //! is more than the disk takes, up to [`BACKLOG_MAX`] bytes of it, the snapshot is given up.
 
-use super::{files::Job, lock, Take};
+use super::{files::Job, Take};
 use crate::coordinate::Answer;
 use crate::executor::Executor;
+use crate::process::lock;
 use kora_engine::table::SharedSink;
 use kora_persist::snapshot::{Identity, Op, SnapshotWriter};
 use std::sync::atomic::Ordering;

@@ -3,15 +3,19 @@
 //! A segment is written over with zeros once, when it is made: a write into blocks that were written before changes no metadata of the
 //! file system, so making it durable takes a fraction of the time. A segment whose changes are all in a snapshot is renamed and used again as it is.
 
+use super::direct::Direct;
 use super::directory::sync_folder;
 use super::StorageError;
 use crate::mail::Doorbell;
+use crate::process::lock;
+use kora_persist::block::BlockBuffer;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::{channel, Receiver, Sender};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 /// Usual size of a segment, bytes.
@@ -20,7 +24,7 @@ pub(crate) const SEGMENT_BYTES: u64 = 64 << 20;
 pub(crate) const FIRST_SEGMENT_BYTES: u64 = 8 << 20;
 
 /// How much is written at a time into a new segment, bytes.
-const FILL_BYTES: usize = 1 << 20;
+const FILL_BYTES: usize = 256 << 10;
 
 /// A segment ready to be written.
 pub(crate) struct Prepared {
@@ -44,15 +48,9 @@ pub(crate) struct Full {
 }
 
 enum Job {
-    Prepare {
-        executor: u16,
-        bytes: u64,
-    },
+    Prepare { executor: u16, bytes: u64 },
     Full(Full),
-    #[allow(dead_code)]
-    Recycle {
-        up_to: u64,
-    },
+    Recycle { up_to: u64 },
     Stop,
 }
 
@@ -62,7 +60,7 @@ pub(crate) struct Keeper {
     /// One per executor: what was made ready for it.
     desks: Arc<[Desk]>,
     thread: Mutex<Option<JoinHandle<()>>>,
-    bytes: Arc<std::sync::atomic::AtomicU64>,
+    bytes: Arc<AtomicU64>,
 }
 
 type Desk = Mutex<Option<io::Result<Prepared>>>;
@@ -78,7 +76,7 @@ impl Keeper {
     ) -> Result<Keeper, StorageError> {
         let (jobs, queue) = channel();
         let desks: Arc<[Desk]> = (0..executors).map(|_| Mutex::new(None)).collect();
-        let bytes = Arc::new(std::sync::atomic::AtomicU64::new(full.iter().map(|full| full.bytes).sum()));
+        let bytes = Arc::new(AtomicU64::new(full.iter().map(|full| full.bytes).sum()));
         let worker = Worker {
             spares: Vec::new(),
             folder,
@@ -87,7 +85,7 @@ impl Keeper {
             in_snapshot: 0,
             desks: desks.clone(),
             doorbells,
-            buffered: false,
+            direct: Direct::default(),
             bytes: bytes.clone(),
         };
         let thread = std::thread::Builder::new().name("kora-log".into()).spawn(move || worker.work(queue));
@@ -102,12 +100,12 @@ impl Keeper {
 
     /// The segment that was made ready for an executor, or why there is none.
     pub fn take(&self, executor: u16) -> Option<io::Result<Prepared>> {
-        self.desks[executor as usize].lock().unwrap_or_else(PoisonError::into_inner).take()
+        lock(&self.desks[executor as usize]).take()
     }
 
     /// Whether there is something to take.
     pub fn is_ready(&self, executor: u16) -> bool {
-        self.desks[executor as usize].lock().unwrap_or_else(PoisonError::into_inner).is_some()
+        lock(&self.desks[executor as usize]).is_some()
     }
 
     /// A segment is full.
@@ -122,20 +120,20 @@ impl Keeper {
 
     /// Bytes of all segments in use.
     pub fn bytes(&self) -> u64 {
-        self.bytes.load(std::sync::atomic::Ordering::Relaxed)
+        self.bytes.load(Relaxed)
     }
 
     /// Ends the thread, after what it was asked before.
     pub fn stop(&self) {
         self.send(Job::Stop);
-        if let Some(thread) = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        if let Some(thread) = lock(&self.thread).take() {
             let _ = thread.join();
         }
     }
 
     fn send(&self, job: Job) {
         // Without the thread the process is at its end.
-        let _ = self.jobs.lock().unwrap_or_else(PoisonError::into_inner).send(job);
+        let _ = lock(&self.jobs).send(job);
     }
 }
 
@@ -149,14 +147,12 @@ struct Worker {
     spares: Vec<(PathBuf, u64)>,
     desks: Arc<[Desk]>,
     doorbells: Arc<[Doorbell]>,
-    /// The file system has refused O_DIRECT, and that was said.
-    buffered: bool,
-    bytes: Arc<std::sync::atomic::AtomicU64>,
+    direct: Direct,
+    bytes: Arc<AtomicU64>,
 }
 
 impl Worker {
     fn work(mut self, queue: Receiver<Job>) {
-        use std::sync::atomic::Ordering::Relaxed;
         while let Ok(job) = queue.recv() {
             match job {
                 Job::Prepare { executor, bytes } => {
@@ -165,7 +161,7 @@ impl Worker {
                         self.bytes.fetch_add(prepared.bytes, Relaxed);
                     }
                     let desk = &self.desks[executor as usize];
-                    *desk.lock().unwrap_or_else(PoisonError::into_inner) = Some(prepared);
+                    *lock(desk) = Some(prepared);
                     self.doorbells[executor as usize].ring();
                 }
                 Job::Full(full) => {
@@ -193,56 +189,31 @@ impl Worker {
         // The smallest spare that is large enough, so that large ones stay for large frames.
         let fits = self.spares.iter().enumerate().filter(|(_, (_, size))| *size >= bytes);
         let spare = fits.min_by_key(|(_, (_, size))| *size).map(|(at, _)| at);
-        let bytes = match spare {
+        let mut options = OpenOptions::new();
+        options.read(true).write(true);
+        let (file, bytes) = match spare {
             Some(at) => {
                 let (spare, size) = self.spares.swap_remove(at);
                 std::fs::rename(spare, &path)?;
-                size
+                (self.direct.open(&options, &path)?, size)
             }
             None => {
-                let made = self.make(&path, bytes);
+                options.create(true).truncate(true).mode(0o600);
+                let file = self.direct.open(&options, &path);
+                let made = file.and_then(|file| Ok((fill(&file, bytes)?, file)));
                 if made.is_err() {
                     let _ = std::fs::remove_file(&path);
                 }
-                made?
+                let (bytes, file) = made?;
+                (file, bytes)
             }
         };
         sync_folder(&self.folder)?;
-        Ok(Prepared { id, file: self.open(&path)?, bytes })
-    }
-
-    /// A file of at least so many bytes, all of them zero and written.
-    fn make(&mut self, path: &Path, bytes: u64) -> io::Result<u64> {
-        let file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(path)?;
-        let zeros = vec![0; FILL_BYTES];
-        let bytes = bytes.next_multiple_of(FILL_BYTES as u64);
-        for at in (0..bytes).step_by(FILL_BYTES) {
-            file.write_all_at(&zeros, at)?;
-        }
-        file.sync_all()?;
-        Ok(bytes)
-    }
-
-    fn open(&mut self, path: &Path) -> io::Result<File> {
-        let mut options = OpenOptions::new();
-        options.read(true).write(true);
-        match options.clone().custom_flags(libc::O_DIRECT).open(path) {
-            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
-                if !std::mem::replace(&mut self.buffered, true) {
-                    tracing::warn!(
-                        path = %self.folder.display(),
-                        "the file system refuses O_DIRECT (tmpfs and some overlays do): the log goes through the page cache"
-                    );
-                }
-                options.open(path)
-            }
-            opened => opened,
-        }
+        Ok(Prepared { id, file, bytes })
     }
 
     /// Oldest segments first: of what a torn end has left behind in them, the headers of later runs say that it is void.
     fn recycle(&mut self) {
-        use std::sync::atomic::Ordering::Relaxed;
         let (done, kept): (Vec<Full>, Vec<Full>) =
             self.full.iter().partition(|full| full.last_lsn <= self.in_snapshot);
         self.full = kept;
@@ -262,4 +233,16 @@ impl Worker {
             }
         }
     }
+}
+
+/// Makes a file of at least so many bytes, all of them zero and written; how many.
+fn fill(file: &File, bytes: u64) -> io::Result<u64> {
+    let bytes = bytes.next_multiple_of(FILL_BYTES as u64);
+    let mut zeros = BlockBuffer::with_capacity(FILL_BYTES);
+    zeros.extend(&[0; FILL_BYTES]);
+    for at in (0..bytes).step_by(FILL_BYTES) {
+        file.write_all_at(zeros.as_slice(), at)?;
+    }
+    file.sync_all()?;
+    Ok(bytes)
 }

@@ -8,6 +8,7 @@ use super::layout::{self, Part};
 use super::SharedLog;
 use crate::commands;
 use crate::executor::Executor;
+use crate::process::lock;
 use kora_persist::error::DecodeError;
 use kora_persist::record;
 use kora_script::RestorePolicy;
@@ -63,7 +64,7 @@ struct Waiting {
 impl Desk {
     /// Adds something, when there is room. Returns whether somebody will take it.
     pub fn put(&self, load: Load) -> bool {
-        let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let waiting = lock(&self.waiting);
         let mut waiting = self
             .room
             .wait_while(waiting, |waiting| waiting.bytes > WAITING_BYTES_MAX && !waiting.closed)
@@ -77,7 +78,7 @@ impl Desk {
     }
 
     fn take(&self) -> Option<Load> {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut waiting = lock(&self.waiting);
         let load = waiting.loads.pop_front()?;
         waiting.bytes -= load.bytes();
         self.room.notify_one();
@@ -85,11 +86,11 @@ impl Desk {
     }
 
     fn has_some(&self) -> bool {
-        !self.waiting.lock().unwrap_or_else(PoisonError::into_inner).loads.is_empty()
+        !lock(&self.waiting).loads.is_empty()
     }
 
     fn close(&self) {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).closed = true;
+        lock(&self.waiting).closed = true;
         self.room.notify_all();
     }
 }

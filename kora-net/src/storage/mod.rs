@@ -3,6 +3,7 @@
 //! | file | what is in it |
 //! |---|---|
 //! | [`directory`] | the data directory and its owner |
+//! | [`direct`] | files that go around the page cache |
 //! | [`keeper`] | the thread that has segments ready |
 //! | [`loading`] | how executors take in what was read at the start |
 //! | [`layout`] | what shards of another layout have done to whole databases |
@@ -14,6 +15,7 @@
 //! Each executor writes segments of its own, through its socket ring: a write wakes it like a socket, costs no system call of its own, and there is no
 //! second event loop to wait in. What orders the segments is the one sequence of positions (LSN) that all executors draw from.
 
+pub(crate) mod direct;
 pub(crate) mod directory;
 pub(crate) mod keeper;
 pub(crate) mod layout;
@@ -22,7 +24,7 @@ pub(crate) mod log;
 pub(crate) mod recovery;
 
 use crate::mail::Doorbell;
-use crate::process::now_ms;
+use crate::process::{lock, now_ms};
 pub use crate::snapshot::SnapshotOptions;
 use crate::snapshot::Snapshots;
 use directory::Directory;
@@ -32,7 +34,7 @@ use kora_persist::log::{Op, Order};
 use kora_persist::snapshot::SnapshotError;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 
 /// What is kept on the disk, and how.
 #[derive(Debug, Clone)]
@@ -155,12 +157,12 @@ impl Storage {
 
     /// Why.
     pub fn cause(&self) -> String {
-        self.cause.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.cause).clone()
     }
 
     /// Nothing is written any more, because of this.
     pub fn poison(&self, cause: &str) {
-        let mut first = self.cause.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut first = lock(&self.cause);
         if self.poisoned.load(Ordering::Relaxed) {
             return;
         }
